@@ -1,0 +1,2 @@
+//! `isoledger`: the auditing service and its command line.
+fn main() {}

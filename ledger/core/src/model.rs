@@ -1,0 +1,453 @@
+//! The normal form: what a cloud manager declares and what switches do, in the same words whatever the vendor.
+//!
+//! One log audits one *domain*, a set of switches that share one VLAN space. Everything here is plain data with a
+//! canonical JSON form, so that a state can be stored once, named by its digest, and judged again years later.
+
+use crate::time::Timestamp;
+use crate::vlan::{VlanId, VlanSet};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A port of a switch, by the names of whoever speaks: the cloud manager's labels in [`Declared`], the scope's
+/// names elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortId {
+    /// The switch.
+    pub switch: String,
+    /// The port on it, e.g. `gi1/0/5`.
+    pub port: String,
+}
+
+impl PortId {
+    /// A port by its two names.
+    pub fn new(switch: impl Into<String>, port: impl Into<String>) -> PortId {
+        PortId { switch: switch.into(), port: port.into() }
+    }
+}
+
+impl fmt::Display for PortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.switch, self.port)
+    }
+}
+
+/// Something a reader met and could not understand. Never dropped, never guessed: what it touches is unreadable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anomaly {
+    /// What it concerns, in the source's words: a path, a port, a line.
+    pub about: String,
+    /// What was found and what would have been understood.
+    pub what: String,
+}
+
+/// Who owns a network. HIL: a project, or the administrators.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Owner {
+    /// Owned by the administrators.
+    Admin,
+    /// Owned by this project.
+    Project(String),
+}
+
+/// Whose nodes may be attached to a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Access {
+    /// Any project's (HIL: a null access list).
+    Public,
+    /// These projects', besides the owner's.
+    Projects(BTreeSet<String>),
+}
+
+/// The VLAN a network is declared on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum NetworkVlan {
+    /// A VLAN that can be judged.
+    Id(VlanId),
+    /// An id outside 1 to 4094 (HIL accepts "4096"; its null allocator gives a uuid), verbatim. Nothing can be said
+    /// about the network, and that is what is said.
+    Unassessable(String),
+}
+
+/// A declared network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Its VLAN.
+    pub vlan: NetworkVlan,
+    /// Its owner.
+    pub owner: Owner,
+    /// Its access list.
+    pub access: Access,
+}
+
+/// How an attachment carries its network. HIL: `vlan/native` or `vlan/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Channel {
+    /// Untagged.
+    Native,
+    /// Tagged with this VLAN id.
+    Tagged(VlanId),
+    /// A channel that is neither (HIL's null allocator says `null`), verbatim.
+    Other(String),
+}
+
+/// A node's nic declared to be on a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// The network, by name.
+    pub network: String,
+    /// The project that holds the node; `None` for a free node.
+    pub project: Option<String>,
+    /// The node.
+    pub node: String,
+    /// Its nic.
+    pub nic: String,
+    /// The nic's MAC address as the manager writes it.
+    pub mac: Option<String>,
+    /// The port the nic is cabled to, by the manager's labels; `None` when the manager knows no port.
+    pub port: Option<PortId>,
+    /// Untagged or tagged.
+    pub channel: Channel,
+}
+
+/// A change the cloud manager is carrying out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// The node whose nic is being changed.
+    pub node: String,
+    /// The nic.
+    pub nic: String,
+    /// The port the nic is cabled to, if known.
+    pub port: Option<PortId>,
+    /// The network that is being connected; `None` for a detachment or revert.
+    pub network: Option<String>,
+    /// True while pending; false for one that failed.
+    pub pending: bool,
+}
+
+/// What the cloud manager says should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Networks by name.
+    pub networks: BTreeMap<String, Network>,
+    /// Attachments, sorted.
+    pub attachments: BTreeSet<Attachment>,
+    /// Where every nic is cabled: port to (node, nic), whether or not anything is attached. Ports are the manager's
+    /// labels; several nics on one port are possible and listed all.
+    pub cabling: BTreeSet<Cable>,
+    /// Ports the manager knows at all.
+    pub registered: BTreeSet<PortId>,
+    /// Changes in flight, as far as the source shows them.
+    pub actions: BTreeSet<Action>,
+    /// What could not be understood. Any makes the declaration as a whole unreadable, since it may hide an
+    /// attachment.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// A nic and the port it is cabled to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cable {
+    /// The port, by the manager's labels.
+    pub port: PortId,
+    /// The node.
+    pub node: String,
+    /// The nic.
+    pub nic: String,
+}
+
+/// The ways in which traffic may bypass a port's VLAN columns. Closed; each dialect says for every class whether
+/// its reading is clean, dirty or not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BypassClass {
+    /// Forwarding rules other than plain learning (OpenFlow, policy routing of frames, ACL redirects).
+    Flows,
+    /// A controller, or anyone, with standing power to install such rules.
+    Controller,
+    /// Mirror, SPAN, RSPAN sessions.
+    Mirror,
+    /// Ports that accept tags of VLANs they are not members of.
+    IngressFiltering,
+    /// Layer 3 interfaces that route between VLANs.
+    Routing,
+    /// VLAN translation or mapping.
+    Translation,
+    /// VLANs assigned by MAC address, protocol or subnet.
+    Classification,
+    /// VLANs assigned at run time: 802.1X, GVRP/MVRP, VTP, voice VLAN.
+    Dynamic,
+    /// Frames with two tags that leave their VLAN at the second.
+    DoubleTagging,
+}
+
+impl BypassClass {
+    /// Every class, in the order of the pages.
+    pub const ALL: [BypassClass; 9] = [
+        BypassClass::Flows,
+        BypassClass::Controller,
+        BypassClass::Mirror,
+        BypassClass::IngressFiltering,
+        BypassClass::Routing,
+        BypassClass::Translation,
+        BypassClass::Classification,
+        BypassClass::Dynamic,
+        BypassClass::DoubleTagging,
+    ];
+
+    /// The name in formats and policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            BypassClass::Flows => "flows",
+            BypassClass::Controller => "controller",
+            BypassClass::Mirror => "mirror",
+            BypassClass::IngressFiltering => "ingress-filtering",
+            BypassClass::Routing => "routing",
+            BypassClass::Translation => "translation",
+            BypassClass::Classification => "classification",
+            BypassClass::Dynamic => "dynamic",
+            BypassClass::DoubleTagging => "double-tagging",
+        }
+    }
+
+    /// The class with this name.
+    pub fn from_name(name: &str) -> Option<BypassClass> {
+        BypassClass::ALL.into_iter().find(|c| c.name() == name)
+    }
+}
+
+impl fmt::Display for BypassClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a reader says of one bypass class on one switch. A class a reader does not mention is not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum BypassReading {
+    /// Read, or impossible on this dialect by construction: nothing bypasses the VLAN columns in this way.
+    Clean,
+    /// Read, and something does.
+    Dirty {
+        /// The VLANs that may be touched; every VLAN unless the reader can prove fewer.
+        vlans: VlanSet,
+        /// What was found, for the admin.
+        detail: String,
+    },
+    /// Not read.
+    NotRead {
+        /// Why, for the admin.
+        why: String,
+    },
+}
+
+/// What a switch does with the VLANs of one logical port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortState {
+    /// The VLAN whose frames leave without a tag, and which untagged frames enter.
+    pub untagged: Option<VlanId>,
+    /// VLANs carried with a tag. A VLAN that is both is listed as `untagged` only.
+    pub tagged: VlanSet,
+    /// Read as administratively down (`Some(true)`), up, or not read. Link state is not this.
+    pub admin_down: Option<bool>,
+    /// Whether the port drops tags of VLANs it is not a member of; `None` where not read per port.
+    pub ingress_filtering: Option<bool>,
+    /// The logical port this one is bundled into. Its own VLANs count only while this is `None`.
+    pub aggregate: Option<String>,
+    /// The members of a logical port that bundles others; empty for a plain port.
+    pub members: BTreeSet<String>,
+}
+
+impl PortState {
+    /// Every VLAN the port carries by its columns, whatever its administrative state.
+    pub fn carries(&self) -> VlanSet {
+        let mut all = self.tagged.clone();
+        if let Some(v) = self.untagged {
+            all.insert(v);
+        }
+        all
+    }
+}
+
+/// One port of a switch's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PortReading {
+    /// Read and understood.
+    Read(PortState),
+    /// Not understood: counts for every VLAN it might carry.
+    Unreadable {
+        /// The VLANs it might carry; every VLAN unless the reader can prove fewer.
+        might_carry: VlanSet,
+        /// What was not understood, for the admin.
+        why: String,
+    },
+}
+
+/// What one switch does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observed {
+    /// Logical and member ports by the switch's own names. A port the scope or the manager knows and the switch
+    /// does not list carries nothing.
+    pub ports: BTreeMap<String, PortReading>,
+    /// Bypass classes. A class that is absent is not read.
+    pub bypasses: BTreeMap<BypassClass, BypassReading>,
+    /// What could not be understood and is not confined to a port. Any makes the whole switch unreadable.
+    pub anomalies: Vec<Anomaly>,
+}
+
+/// Why a source gave no usable reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// No answer, or none in time.
+    Silent,
+    /// An answer that was not understood, or access refused.
+    Unreadable,
+    /// Another identity (host key, certificate, serial, system id) than the scope admits.
+    SourceChanged,
+    /// The cloud manager attaches nodes to a switch that nobody audits.
+    Unaudited,
+}
+
+/// When a source was read: from before the first byte was asked for to after the last was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Before the first request.
+    pub started: Timestamp,
+    /// After the last answer.
+    pub ended: Timestamp,
+}
+
+/// Which reader made a reading, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    /// The dialect, e.g. `openvswitch`.
+    pub dialect: String,
+    /// The parser's version; moves when the same evidence may read differently.
+    pub version: u32,
+}
+
+/// The scope: which switches are audited, and what the operator says of their infrastructure. Reviewed by people,
+/// recorded as `scope-changed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// The domain's name.
+    pub domain: String,
+    /// The audited switches by name.
+    #[serde(default)]
+    pub switches: BTreeMap<String, ScopeSwitch>,
+    /// Cables between audited switches.
+    #[serde(default)]
+    pub links: Vec<Link>,
+    /// Ports through which the domain is left.
+    #[serde(default)]
+    pub exits: Vec<Exit>,
+    /// Ports the operator does not assess.
+    #[serde(default)]
+    pub unassessed: Vec<Unassessed>,
+    /// Whether tenants see the names of ports and switches instead of opaque handles.
+    #[serde(default)]
+    pub disclose_ports: bool,
+}
+
+/// An audited switch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeSwitch {
+    /// The cloud manager's labels for it; empty means its own name. (HIL registers some switches once per interface
+    /// type.)
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// The identity the operator admits, as its reader prints it; absent admits any and records which.
+    #[serde(default)]
+    pub identity: Option<String>,
+}
+
+/// A cable between two audited switches, both ends judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// One end.
+    pub a: PortId,
+    /// The other end.
+    pub b: PortId,
+    /// The VLANs it may carry.
+    pub vlans: VlanSet,
+}
+
+/// A port through which VLANs leave the audited domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exit {
+    /// The name tenants see, e.g. `core-router`.
+    pub name: String,
+    /// What is behind it.
+    pub kind: ExitKind,
+    /// The port.
+    pub port: PortId,
+    /// The VLANs it may carry.
+    pub vlans: VlanSet,
+}
+
+/// What is behind an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitKind {
+    /// A router or firewall.
+    Router,
+    /// The cloud manager's own host (HIL: headnodes' trunk).
+    ManagerHost,
+    /// A switch that is not audited.
+    UnauditedSwitch,
+    /// The bridge's own port into its host.
+    Local,
+}
+
+impl ExitKind {
+    /// The name in formats.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExitKind::Router => "router",
+            ExitKind::ManagerHost => "manager-host",
+            ExitKind::UnauditedSwitch => "unaudited-switch",
+            ExitKind::Local => "local",
+        }
+    }
+}
+
+/// A port the operator chose not to assess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unassessed {
+    /// The port.
+    pub port: PortId,
+    /// Why, in the operator's words; tenants read it.
+    pub reason: String,
+}
+
+impl Scope {
+    /// The audited switch that the cloud manager calls `label`.
+    pub fn switch_of_label(&self, label: &str) -> Option<&str> {
+        self.switches
+            .iter()
+            .find(|(name, s)| if s.labels.is_empty() { *name == label } else { s.labels.contains(label) })
+            .map(|(name, _)| name.as_str())
+    }
+}

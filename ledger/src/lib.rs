@@ -1,0 +1,1 @@
+//! The log: sequencing, signing, journal and sled, proofs, projections, export.

@@ -1,0 +1,1 @@
+//! Checks isolation attestations offline, trusting neither operator nor database.

@@ -1,0 +1,2 @@
+//! `isoverify`: see the library.
+fn main() {}
