@@ -1,1 +1,52 @@
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 //! Read-only readers of cloud managers and switches.
+//!
+//! # In scope
+//! - The two traits every dialect implements: [`CloudManager`] (what is declared) and [`SwitchReader`] (what
+//!   switches do), and what both hand back: [`Evidence`], the verbatim answers, and the normal form of
+//!   [`isoledger_core::model`].
+//! - One module per dialect, each with its page in `docs/dialects`: [`openvswitch`], `hil`.
+//! - [`normalise`] and [`normalise_declared`]: evidence bytes in, normal form out, nothing else looked at. What was
+//!   recorded once can be parsed again for ever, by anyone.
+//!
+//! # Out of scope
+//! Keys, storage, and whether a difference matters: what comes out is evidence and state, never a verdict.
+//! Nothing here can write to a source: every command or URL that is ever sent is a `const` of its dialect.
+//!
+//! # Trust
+//! A source may be slow, wrong or hostile. Sizes are capped before anything is kept, every wait ends at the
+//! caller's deadline, and what is not understood becomes an anomaly, an unreadable port or a [`SourceError`].
+
+pub mod evidence;
+pub mod net;
+pub mod openvswitch;
+pub mod secret;
+pub mod source;
+
+pub use evidence::{Evidence, Exchange};
+pub use secret::Secret;
+pub use source::{Clock, CloudManager, Part, Pending, Reading, SourceError, Stopwatch, SwitchReader};
+
+use isoledger_core::model::{Failure, Observed, Reader};
+
+/// What a switch did, from the evidence of one reading of it. Pure.
+///
+/// Fails when no reader of this dialect and version is known here, or when the evidence is not what that reader
+/// records; whatever can be confined to a port or the switch is in the [`Observed`] instead.
+pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, SourceError> {
+    match (reader.dialect.as_str(), reader.version) {
+        (openvswitch::DIALECT, openvswitch::VERSION) => openvswitch::normalise(evidence),
+        _ => Err(unknown_reader(reader)),
+    }
+}
+
+fn unknown_reader(reader: &Reader) -> SourceError {
+    SourceError::new(
+        Failure::Unreadable,
+        format!(
+            "the evidence was recorded by the reader {:?} version {}, which this program does not have; use a \
+             release that does",
+            reader.dialect, reader.version
+        ),
+    )
+}

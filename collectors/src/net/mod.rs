@@ -1,0 +1,1 @@
+//! Framing and transports that dialects share.

@@ -1,0 +1,110 @@
+//! Passwords and passphrases, kept out of evidence, logs and errors.
+
+use std::fmt;
+use std::path::Path;
+
+/// The longest secret accepted, in bytes: far above any password, far below a mistaken file.
+const MAX_SECRET: u64 = 4096;
+
+/// A password or passphrase. Its `Debug` form is `Secret(…)`; it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Why a secret could not be had. Never contains any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file could not be read.
+    #[error("the secret file {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any secret.
+    #[error("the secret file {path} has {found} bytes; at most {MAX_SECRET} are read. Is it the right file?")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        found: u64,
+    },
+    /// Nothing in it.
+    #[error("the secret from {from} is empty")]
+    Empty {
+        /// The file or variable.
+        from: String,
+    },
+    /// The variable is not set, or not UTF-8.
+    #[error("the environment variable {name}, which should hold a secret, is not set or not UTF-8")]
+    NoVariable {
+        /// The variable.
+        name: String,
+    },
+}
+
+impl Secret {
+    /// From text already in memory.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The content of a file, without one line end at its end.
+    pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
+        let name = path.display().to_string();
+        let unreadable = |source| SecretError::Unreadable { path: name.clone(), source };
+        let found = std::fs::metadata(path).map_err(unreadable)?.len();
+        if found > MAX_SECRET {
+            return Err(SecretError::TooLarge { path: name, found });
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Secret::nonempty(text.strip_suffix('\r').unwrap_or(text), name)
+    }
+
+    /// The value of an environment variable.
+    pub fn from_env(name: &str) -> Result<Secret, SecretError> {
+        let text = std::env::var(name).map_err(|_| SecretError::NoVariable { name: name.to_owned() })?;
+        Secret::nonempty(&text, format!("the environment variable {name}"))
+    }
+
+    fn nonempty(text: &str, from: String) -> Result<Secret, SecretError> {
+        if text.is_empty() { Err(SecretError::Empty { from }) } else { Ok(Secret(text.to_owned())) }
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_never_prints_itself() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn one_line_end_is_dropped_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        for (content, want) in [("a b\n", "a b"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a", " a")] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(Secret::from_file(&path).unwrap().expose(), want);
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(matches!(Secret::from_file(&path), Err(SecretError::Empty { .. })));
+        std::fs::write(&path, vec![b'x'; 5000]).unwrap();
+        let said = Secret::from_file(&path).unwrap_err().to_string();
+        assert!(said.contains("5000 bytes") && !said.contains("xx"), "{said}");
+    }
+}
