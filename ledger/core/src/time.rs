@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, ms) in [("0s", 0), ("500ms", 500), ("90s", 90_000), ("15m", 900_000), ("30d", 30 * DAY_MS)] {
+        for (text, ms) in [("0s", 0), ("500ms", 500), ("90s", 90_000), ("15m", 900_000), ("30d", 30 * DAY_MS)]
+        {
             assert_eq!(Span::parse(text), Some(Span(ms)));
         }
         assert_eq!(Span(90_000).to_string(), "90s");

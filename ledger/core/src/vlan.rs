@@ -25,7 +25,11 @@ impl VlanId {
 
     /// Reads a decimal without sign or leading zero.
     pub fn parse(text: &str) -> Option<VlanId> {
-        if text.is_empty() || text.len() > 4 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
+        if text.is_empty()
+            || text.len() > 4
+            || text.starts_with('0')
+            || !text.bytes().all(|b| b.is_ascii_digit())
+        {
             return None;
         }
         VlanId::new(text.parse().ok()?)
