@@ -462,7 +462,7 @@ impl<'a> Assembler<'a> {
             });
         }
         unassessed.sort();
-        ScopeView { v: 1, entry: inputs.scope_seq, unassessed }
+        ScopeView { v: 1, domain: inputs.scope.domain.clone(), entry: inputs.scope_seq, unassessed }
     }
 
     fn coverage(&mut self, ports: Vec<UnreadPort>) -> Coverage {

@@ -117,6 +117,8 @@ pub struct RangeFold {
     from: Timestamp,
     max_gap: Span,
     previous: Option<(Timestamp, Verdict)>,
+    // End of the newest poll; the range's start before the first.
+    ended: Timestamp,
     blind: BTreeMap<Blind, Timestamp>,
     polls: u64,
     isolated: u64,
@@ -132,6 +134,7 @@ impl RangeFold {
             from,
             max_gap,
             previous: None,
+            ended: from,
             blind: BTreeMap::new(),
             polls: 0,
             isolated: 0,
@@ -143,8 +146,9 @@ impl RangeFold {
 
     /// Adds the next poll.
     pub fn push(&mut self, poll: &PollVerdict) {
-        // Before the first poll of the range nothing is known since its beginning.
-        let since = self.previous.map_or(self.from, |(started, _)| started.max(self.from));
+        // Before the first poll nothing is known since the beginning of the range. A first poll that ended before
+        // it closes that end: stretches then run from that poll, or two ranges could hide a gap between them.
+        let since = self.previous.map_or(self.from.min(poll.started), |(started, _)| started);
         self.polls += 1;
         self.isolated += u64::from(poll.verdict == Verdict::Isolated);
         self.longest_gap = self.longest_gap.max(poll.ended.since(since));
@@ -180,6 +184,7 @@ impl RangeFold {
             (false, false) => {}
         }
         self.previous = Some((poll.started, poll.verdict));
+        self.ended = poll.ended;
     }
 
     // A stretch without any poll; where a poll is blind for everything, its stretch is counted as that.
@@ -198,12 +203,14 @@ impl RangeFold {
 
     /// Ends the range at `to`.
     pub fn finish(mut self, to: Timestamp) -> RangeVerdict {
-        let since = self.previous.map_or(self.from, |(started, _)| started.max(self.from));
-        self.longest_gap = self.longest_gap.max(to.since(since));
+        let since = self.previous.map_or(self.from, |(started, _)| started);
+        if self.ended < to {
+            self.longest_gap = self.longest_gap.max(to.since(since));
+        }
         for (b, from) in std::mem::take(&mut self.blind) {
             self.close(b, from, to.max(from));
         }
-        if to > since {
+        if self.ended < to {
             self.close(Blind::Everything, since, to);
         }
         self.too_long.sort_by_key(|s| (s.from, s.to, s.blind));

@@ -220,6 +220,8 @@ pub struct RosterSwitch {
 pub struct ScopeView {
     /// 1.
     pub v: u32,
+    /// The audited domain.
+    pub domain: String,
     /// The `scope-changed` entry in force.
     pub entry: u64,
     /// Ports the operator does not assess.
