@@ -18,6 +18,7 @@
 //! caller's deadline, and what is not understood becomes an anomaly, an unreadable port or a [`SourceError`].
 
 pub mod evidence;
+pub mod hil;
 pub mod net;
 pub mod openvswitch;
 pub mod secret;

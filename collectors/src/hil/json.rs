@@ -1,0 +1,282 @@
+//! JSON that forgets nothing: an object keeps its members in order and all of them, so that a body which names a
+//! channel twice cannot hide one of two attachments.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// What redaction leaves in the place of a value.
+const REDACTED: &[u8] = b"\"[redacted]\"";
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    /// A number, as it prints. HIL sends none.
+    Number(String),
+    Text(String),
+    List(Vec<Json>),
+    /// Members in order, repeated names included.
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Reads one value and nothing after it. Nesting beyond 128 levels is an error.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Json, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The first member of this name, if this is an object that has one.
+    pub(super) fn member(&self, name: &str) -> Option<&Json> {
+        match self {
+            Json::Object(members) => members.iter().find(|(n, _)| n == name).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The name of a member that some object in here repeats.
+    pub(super) fn repeated(&self) -> Option<&str> {
+        match self {
+            Json::List(items) => items.iter().find_map(Json::repeated),
+            Json::Object(members) => {
+                let mut names: Vec<&str> = members.iter().map(|(n, _)| n.as_str()).collect();
+                names.sort_unstable();
+                let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+                twice.or_else(|| members.iter().find_map(|(_, v)| v.repeated()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What this is, for a sentence.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Number(_) => "a number",
+            Json::Text(_) => "a string",
+            Json::List(_) => "a list",
+            Json::Object(_) => "an object",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Json, D::Error> {
+        d.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Json, E> {
+        Ok(Json::Bool(v))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string()))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string()))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Json, E> {
+        Ok(Json::Number(v.to_string()))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Json, E> {
+        Ok(Json::Text(v.to_owned()))
+    }
+
+    fn visit_string<E>(self, v: String) -> Result<Json, E> {
+        Ok(Json::Text(v))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Json::Object(members))
+    }
+}
+
+/// `body` with the values of the top-level members called one of `names` replaced by `"[redacted]"`; every other
+/// byte stays. `None` when `body` is not a JSON object, so that nothing can be said of what it holds.
+pub(super) fn redact(body: &[u8], names: &[&str]) -> Option<Vec<u8>> {
+    // The scanner below relies on valid syntax.
+    if !matches!(Json::parse(body), Ok(Json::Object(_))) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(body.len());
+    let mut copied = 0;
+    let mut at = skip_space(body, 0) + 1;
+    loop {
+        at = skip_space(body, at);
+        if body.get(at) != Some(&b'"') {
+            break;
+        }
+        let name_end = skip_string(body, at);
+        // The name may be spelled with escapes: compare what it means.
+        let name: String = serde_json::from_slice(body.get(at..name_end)?).ok()?;
+        let start = skip_space(body, skip_space(body, name_end) + 1);
+        let end = skip_value(body, start);
+        if names.contains(&name.as_str()) {
+            out.extend_from_slice(body.get(copied..start)?);
+            out.extend_from_slice(REDACTED);
+            copied = end;
+        }
+        at = skip_space(body, end);
+        if body.get(at) != Some(&b',') {
+            break;
+        }
+        at += 1;
+    }
+    out.extend_from_slice(body.get(copied..)?);
+    Some(out)
+}
+
+fn skip_space(body: &[u8], mut at: usize) -> usize {
+    while body.get(at).is_some_and(|b| b" \t\r\n".contains(b)) {
+        at += 1;
+    }
+    at
+}
+
+/// Past the string that opens at `at`.
+fn skip_string(body: &[u8], mut at: usize) -> usize {
+    at += 1;
+    while let Some(byte) = body.get(at) {
+        at += 1;
+        match byte {
+            b'\\' => at += 1,
+            b'"' => break,
+            _ => {}
+        }
+    }
+    at
+}
+
+/// Past the value that starts at `at`.
+fn skip_value(body: &[u8], mut at: usize) -> usize {
+    let mut depth = 0usize;
+    while let Some(byte) = body.get(at) {
+        match byte {
+            b'"' => at = skip_string(body, at),
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+            }
+            b'}' | b']' if depth == 0 => return at,
+            b'}' | b']' => {
+                depth -= 1;
+                at += 1;
+            }
+            b',' if depth == 0 => return at,
+            _ => at += 1,
+        }
+        if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+            return at;
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn redacted(body: &str) -> Option<String> {
+        redact(body.as_bytes(), &["metadata"]).map(|b| String::from_utf8(b).unwrap())
+    }
+
+    #[test]
+    fn redaction_touches_the_named_member_only() {
+        for (body, expected) in [
+            (r#"{"metadata": {"EK": "\"pk\""}, "name": "n"}"#, r#"{"metadata": "[redacted]", "name": "n"}"#),
+            (r#"{"name":"n","metadata":{}}"#, r#"{"name":"n","metadata":"[redacted]"}"#),
+            (r#" { "metadata" : [1,[2]] } "#, r#" { "metadata" : "[redacted]" } "#),
+            (r#"{"metadata":12,"a":1}"#, r#"{"metadata":"[redacted]","a":1}"#),
+            (r#"{"metadata":"x\\\"}","a":"}"}"#, r#"{"metadata":"[redacted]","a":"}"}"#),
+            (r#"{"a":{"metadata":1},"b":"metadata"}"#, r#"{"a":{"metadata":1},"b":"metadata"}"#),
+            (r#"{"metadata":1,"metadata":2}"#, r#"{"metadata":"[redacted]","metadata":"[redacted]"}"#),
+            (r#"{"\u006detadata":1}"#, r#"{"\u006detadata":"[redacted]"}"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(redacted(body).as_deref(), Some(expected), "{body}");
+        }
+        for body in ["", "[]", "null", r#"{"metadata":"x"#, r#"{"metadata":{}} x"#] {
+            assert_eq!(redacted(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn repeated_members_are_kept_and_told() {
+        let json = Json::parse(br#"{"a":[{"x":1,"y":2,"x":3}]}"#).unwrap();
+        assert_eq!(json.repeated(), Some("x"));
+        assert_eq!(Json::parse(br#"{"a":{"b":1},"b":{"a":1}}"#).unwrap().repeated(), None);
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        assert!(Json::parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::btree_map("metadata|[a-c\"\\\\]{0,3}", inner, 0..6)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn redaction_agrees_with_a_parser(value in any_json(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let mut expected = value;
+            if let Some(object) = expected.as_object_mut()
+                && let Some(secret) = object.get_mut("metadata") {
+                *secret = "[redacted]".into();
+            }
+            match redact(text.as_bytes(), &["metadata"]) {
+                Some(out) => prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), expected),
+                None => prop_assert!(!expected.is_object()),
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = redact(&bytes, &["metadata"]);
+        }
+    }
+}
