@@ -46,7 +46,7 @@ pub enum EnvelopeError {
     },
     /// Not the one spelling.
     #[error(
-        "the envelope is malformed at byte {at}: {wanted} is needed here (docs/formats/attestation.md; files must be kept byte for byte, without re-formatting)"
+        "the envelope is malformed at byte {at}: {wanted} is needed here (docs/formats/envelope.md; files must be kept byte for byte, without re-formatting)"
     )]
     Malformed {
         /// Offset.
