@@ -136,7 +136,10 @@ impl Batch {
         let frame = frame::HEADER + frame::TRAILER;
         let notes = self.checkpoints.iter().map(|(_, n)| n.len() + 8);
         let entries = self.entries.iter().map(|(contents, e)| {
-            contents.iter().map(|c| c.zstd.len() + 36 + frame).sum::<usize>() + e.text.len() + e.signature.len() + 88
+            contents.iter().map(|c| c.zstd.len() + 36 + frame).sum::<usize>()
+                + e.text.len()
+                + e.signature.len()
+                + 88
         });
         notes.chain(entries).sum::<usize>() + self.frames() as usize * frame
     }
@@ -160,7 +163,12 @@ impl Batch {
             }
         }
         let frames = (self.frames() - 1) as u32;
-        frame::seal(chain, Kind::Commit, &[&head.size.to_be_bytes(), &head.root.0, &frames.to_be_bytes()], &mut out);
+        frame::seal(
+            chain,
+            Kind::Commit,
+            &[&head.size.to_be_bytes(), &head.root.0, &frames.to_be_bytes()],
+            &mut out,
+        );
         out
     }
 }
@@ -200,11 +208,12 @@ impl fmt::Display for Disorder {
             Disorder::Seq { kind, found, wanted } => {
                 write!(f, "a frame of kind {kind:?} is about entry {found}; here it must be {wanted}")
             }
-            Disorder::Count { found, wanted } => write!(f, "the commit counts {found} frames; there are {wanted}"),
-            Disorder::TooLarge => write!(
-                f,
-                "the batch exceeds {MAX_BATCH_ENTRIES} entries or {MAX_BATCH_BYTES} bytes"
-            ),
+            Disorder::Count { found, wanted } => {
+                write!(f, "the commit counts {found} frames; there are {wanted}")
+            }
+            Disorder::TooLarge => {
+                write!(f, "the batch exceeds {MAX_BATCH_ENTRIES} entries or {MAX_BATCH_BYTES} bytes")
+            }
         }
     }
 }
@@ -279,7 +288,8 @@ impl Builder {
             Kind::Signature => {
                 let (seq, line) = numbered()?;
                 at(seq, self.seq())?;
-                let entry = self.open.as_mut().filter(|e| e.signature.is_empty()).ok_or(Disorder::Kind(kind))?;
+                let entry =
+                    self.open.as_mut().filter(|e| e.signature.is_empty()).ok_or(Disorder::Kind(kind))?;
                 if line.is_empty() || line.len() > MAX_SIGNATURE_LINE {
                     return Err(length);
                 }

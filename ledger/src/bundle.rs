@@ -12,7 +12,8 @@ use isoledger_core::record::MAX_ENTRY;
 use std::borrow::Borrow;
 
 /// The longest bundle, uncompressed.
-const MAX_BUNDLE: usize = 256 * (2 + if MAX_ENTRY > MAX_SIGNATURE_LINE { MAX_ENTRY } else { MAX_SIGNATURE_LINE });
+const MAX_BUNDLE: usize =
+    256 * (2 + if MAX_ENTRY > MAX_SIGNATURE_LINE { MAX_ENTRY } else { MAX_SIGNATURE_LINE });
 
 fn push(out: &mut Vec<u8>, item: &[u8]) {
     // Entries and signature lines are bounded far below 2^16 where they come in.

@@ -1,13 +1,16 @@
 //! The right edge of the log: what is not yet in full tiles and full bundles, and the one function that turns a
 //! journal batch into rows of a store. The running service, replay after a crash and a rebuild all go through it.
 
-use crate::batch::{Batch, Packed, Stored};
+use crate::batch::{Batch, Stored};
 use crate::bundle;
 use crate::head::Head;
 use crate::store::{Applied, Changes, Row, Store, StoreError};
-use isoledger_core::merkle::{Frontier, NodeId, decompose, leaf_hash, root_of};
-use isoledger_core::record::{Body, Record};
 use isoledger_core::Hash;
+use isoledger_core::merkle::{Frontier, leaf_hash};
+use isoledger_core::record::{Body, Record};
+use isoledger_core::tiles::{
+    AuditError, TileBuilder, TileKind, TilePath, decode_tile, encode_tile, tile_root,
+};
 use std::sync::Arc;
 
 /// Entries in a full bundle and hashes in a full tile.
@@ -16,10 +19,10 @@ pub const WIDTH: u64 = 256;
 /// Everything behind the last full bundle and beside the full tiles.
 #[derive(Clone, Default)]
 pub struct Edge {
+    /// The same tree as `tiles`, for its root without folding every partial tile again.
     frontier: Frontier,
+    tiles: TileBuilder,
     frames: u64,
-    /// For each tile level, the hashes of the last, not yet full tile.
-    levels: Vec<Vec<Hash>>,
     /// The entries behind the last full bundle.
     tail: Vec<Arc<Stored>>,
 }
@@ -47,8 +50,8 @@ impl Edge {
 
     /// The hashes of tile `n` of a tile level when it is the last, not yet full one; `None` when it is another.
     pub fn partial(&self, level: u8, n: u64) -> Option<&[Hash]> {
-        let hashes = self.levels.get(level as usize).map_or(&[][..], Vec::as_slice);
-        (full_tiles(self.size(), level) == n).then_some(hashes)
+        let wanted = |path: &TilePath| path.kind() == TileKind::Hashes(level) && path.index() == n;
+        self.tiles.partial().find(|(path, _)| wanted(path)).map(|(_, hashes)| hashes)
     }
 
     /// Takes in a batch and says which rows follow from it.
@@ -74,8 +77,12 @@ impl Edge {
                 (first..=seq).for_each(|s| changes.remove(Row::Tail(s)));
                 self.tail.clear();
             }
-            self.push_leaf(leaf_hash(&entry.text), |level, n, tile| {
-                changes.put(Row::Tile(level, n), tile.iter().flat_map(|h| h.0).collect());
+            let leaf = leaf_hash(&entry.text);
+            self.frontier.append(leaf);
+            self.tiles.push(leaf, |path, hashes| {
+                if let TileKind::Hashes(level) = path.kind() {
+                    changes.put(Row::Tile(level, path.index()), encode_tile(hashes));
+                }
             });
         }
         for (size, note) in &batch.checkpoints {
@@ -88,68 +95,38 @@ impl Edge {
         changes
     }
 
-    fn push_leaf(&mut self, leaf: Hash, mut full: impl FnMut(u8, u64, &[Hash])) {
-        let levels = &mut self.levels;
-        self.frontier.append_with(leaf, |node, hash| {
-            if node.level % 8 != 0 {
-                return;
-            }
-            let level = (node.level / 8) as usize;
-            if levels.len() <= level {
-                levels.resize(level + 1, Vec::new());
-            }
-            levels[level].push(hash);
-            if levels[level].len() as u64 == WIDTH {
-                full(level as u8, node.index / WIDTH, &levels[level]);
-                levels[level].clear();
-            }
-        });
-    }
-
     /// Rebuilds the edge at the point a store has got to, from its rows; `None` when they do not lead to the root the
     /// store claims.
     pub fn load(store: &dyn Store, at: Applied) -> Result<Option<Edge>, StoreError> {
         let size = at.head.size;
-        let mut edge = Edge { frames: at.frames, ..Edge::default() };
+        let mut tail = Vec::new();
         for seq in size - size % WIDTH..size {
             let Some(entry) = store.get(&Row::Tail(seq))?.and_then(|v| bundle::decode_one(&v)) else {
                 return Ok(None);
             };
-            edge.tail.push(Arc::new(entry));
+            tail.push(Arc::new(entry));
         }
-        edge.levels.push(edge.tail.iter().map(|e| leaf_hash(&e.text)).collect());
-        for level in 1..8u8 {
-            let count = full_tiles(size, level - 1);
-            if count == 0 {
-                break;
+        // A partial tile of level 0 is the hashes of the tail; of the others, the roots of the full tiles below.
+        let partial = |path: TilePath| -> Result<Vec<u8>, Option<StoreError>> {
+            let TileKind::Hashes(level) = path.kind() else { return Err(None) };
+            let Some(below) = level.checked_sub(1) else {
+                return Ok(tail.iter().flat_map(|e| leaf_hash(&e.text).0).collect());
+            };
+            let first = path.index() * WIDTH;
+            let mut out = Vec::new();
+            for n in first..first + u64::from(path.width()) {
+                let tile = store.get(&Row::Tile(below, n)).map_err(Some)?;
+                out.extend(tile_root(&tile.and_then(|v| tile_hashes(&v)).ok_or(None)?).0);
             }
-            let mut hashes = Vec::new();
-            for n in count - count % WIDTH..count {
-                let Some(tile) = store.get(&Row::Tile(level - 1, n))?.and_then(|v| tile_hashes(&v)) else {
-                    return Ok(None);
-                };
-                hashes.push(root_of(tile));
-            }
-            edge.levels.push(hashes);
-        }
-        let mut peaks = Vec::new();
-        for node in decompose(0, size) {
-            match edge.node(node) {
-                Some(hash) => peaks.push(hash),
-                None => return Ok(None),
-            }
-        }
-        let Ok(frontier) = Frontier::from_parts(size, peaks) else { return Ok(None) };
-        edge.frontier = frontier;
+            Ok(out)
+        };
+        let tiles = match TileBuilder::resume(size, partial) {
+            Ok(tiles) => tiles,
+            Err(AuditError::Fetch { error: Some(e), .. }) => return Err(e),
+            Err(_) => return Ok(None),
+        };
+        let edge = Edge { frontier: tiles.frontier(), tiles, frames: at.frames, tail };
         Ok((edge.applied() == at).then_some(edge))
-    }
-
-    /// The hash of a complete subtree that lies within a not yet full tile.
-    fn node(&self, node: NodeId) -> Option<Hash> {
-        let (level, up) = (node.level / 8, node.level % 8);
-        let from = (node.index << up) % WIDTH;
-        let hashes = self.levels.get(level as usize)?.get(from as usize..(from + (1 << up)) as usize)?;
-        Some(root_of(hashes.iter().copied()))
     }
 }
 
@@ -161,16 +138,10 @@ pub fn full_tiles(size: u64, level: u8) -> u64 {
 
 /// The 256 hashes of a full tile.
 pub fn tile_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
-    let (chunks, rest) = bytes.as_chunks::<32>();
-    (rest.is_empty() && chunks.len() as u64 == WIDTH).then(|| chunks.iter().map(|c| Hash(*c)).collect())
+    decode_tile(bytes, WIDTH as u16).ok()
 }
 
 /// Whether a checkpoint note has more signature lines than the log's own.
 pub fn is_cosigned(note: &[u8]) -> bool {
     note.split(|b| *b == b'\n').filter(|line| line.starts_with("\u{2014} ".as_bytes())).count() > 1
-}
-
-/// Content of a store row, as it was packed.
-pub(crate) fn content_row(packed: &Packed) -> (Row, Vec<u8>) {
-    (Row::Content(packed.digest), packed.to_value())
 }

@@ -90,7 +90,9 @@ impl fmt::Display for Fault {
             Fault::Header => f.write_str("these bytes are not a frame header"),
             Fault::UnknownKind(k) => write!(f, "frame kind {k} is unknown: a newer isoledger wrote it"),
             Fault::TooLong(n) => write!(f, "the frame claims {n} bytes; at most {MAX_PAYLOAD} are allowed"),
-            Fault::Checksum => f.write_str("the frame's checksum does not follow from its bytes and the frame before"),
+            Fault::Checksum => {
+                f.write_str("the frame's checksum does not follow from its bytes and the frame before")
+            }
         }
     }
 }

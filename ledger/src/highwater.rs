@@ -36,13 +36,17 @@ pub struct Mark {
 #[derive(Debug, thiserror::Error)]
 pub enum HighWaterError {
     /// There is no such file.
-    #[error("{path} is missing: it says how far this log was vouched for, and without it nothing may be signed. Restore it, or the whole data directory, from a copy taken together")]
+    #[error(
+        "{path} is missing: it says how far this log was vouched for, and without it nothing may be signed. Restore it, or the whole data directory, from a copy taken together"
+    )]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Neither slot has a valid checksum.
-    #[error("both slots of {path} are damaged: it says how far this log was vouched for, and without it nothing may be signed. Restore it, or the whole data directory, from a copy taken together")]
+    #[error(
+        "both slots of {path} are damaged: it says how far this log was vouched for, and without it nothing may be signed. Restore it, or the whole data directory, from a copy taken together"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -164,9 +168,11 @@ fn newest(file: &dyn DiskFile, path: &Path) -> Result<(u64, Mark), HighWaterErro
     let mut best: Option<(u64, Mark)> = None;
     for at in OFFSETS {
         let mut slot = [0; SLOT];
-        let n = file
-            .read_at(&mut slot, at)
-            .map_err(|source| HighWaterError::Io { doing: "read", path: path.to_owned(), source })?;
+        let n = file.read_at(&mut slot, at).map_err(|source| HighWaterError::Io {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        })?;
         if let Some(found) = decode(&slot[..n])
             && best.is_none_or(|b| found.0 > b.0)
         {

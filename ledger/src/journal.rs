@@ -57,7 +57,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Bytes that were whole once are not any more.
-    #[error("{path} is damaged at byte {offset}, in entry {seq}: {fault}. Nothing was changed. Restore this file from a backup or a mirror; entries before {seq} are intact")]
+    #[error(
+        "{path} is damaged at byte {offset}, in entry {seq}: {fault}. Nothing was changed. Restore this file from a backup or a mirror; entries before {seq} are intact"
+    )]
     Damaged {
         /// The segment.
         path: PathBuf,
@@ -69,7 +71,9 @@ pub enum JournalError {
         fault: Fault,
     },
     /// Sound frames in an order that no writer produces.
-    #[error("{path} is not a journal of this program at byte {offset}, in entry {seq}: {disorder}. Nothing was changed. Report this with the file")]
+    #[error(
+        "{path} is not a journal of this program at byte {offset}, in entry {seq}: {disorder}. Nothing was changed. Report this with the file"
+    )]
     Disorder {
         /// The segment.
         path: PathBuf,
@@ -81,7 +85,9 @@ pub enum JournalError {
         disorder: Disorder,
     },
     /// A segment's header is not what must follow the segment before.
-    #[error("{path} does not continue the journal at frame {frame}, entry {seq}: {found}. Nothing was changed. A segment is missing, damaged, or from another copy; restore the journal directory")]
+    #[error(
+        "{path} does not continue the journal at frame {frame}, entry {seq}: {found}. Nothing was changed. A segment is missing, damaged, or from another copy; restore the journal directory"
+    )]
     Segment {
         /// The segment.
         path: PathBuf,
@@ -93,7 +99,9 @@ pub enum JournalError {
         found: &'static str,
     },
     /// The journal ends before what was acknowledged.
-    #[error("{path} ends at entry {size}, frame {frame}, but {acknowledged} entries, {frames} frames, were acknowledged: part of the journal is missing. Nothing was changed. Restore the journal directory from a backup or a mirror")]
+    #[error(
+        "{path} ends at entry {size}, frame {frame}, but {acknowledged} entries, {frames} frames, were acknowledged: part of the journal is missing. Nothing was changed. Restore the journal directory from a backup or a mirror"
+    )]
     Truncated {
         /// The journal directory.
         path: PathBuf,
@@ -107,7 +115,9 @@ pub enum JournalError {
         frames: u64,
     },
     /// More lies behind the damage than one torn batch explains.
-    #[error("{path} is damaged at byte {offset}, after entry {seq}, and {commits} whole batches follow: this is no torn write. Nothing was changed. Restore this file, and the high-water file that belongs to it")]
+    #[error(
+        "{path} is damaged at byte {offset}, after entry {seq}, and {commits} whole batches follow: this is no torn write. Nothing was changed. Restore this file, and the high-water file that belongs to it"
+    )]
     DamagedAhead {
         /// The segment.
         path: PathBuf,
@@ -182,7 +192,11 @@ impl Window {
                 self.start = offset;
                 self.bytes.resize(n.max(AHEAD), 0);
                 let got = self.file.read_at(&mut self.bytes, offset);
-                let got = got.map_err(|source| JournalError::Io { doing: "read", path: self.path.clone(), source })?;
+                let got = got.map_err(|source| JournalError::Io {
+                    doing: "read",
+                    path: self.path.clone(),
+                    source,
+                })?;
                 self.bytes.truncate(got);
                 0
             }
@@ -202,7 +216,8 @@ pub fn segment_path(dir: &Path, first_frame: u64) -> PathBuf {
 
 /// The segments in `dir` by first frame, ascending.
 pub fn segments(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<u64>, JournalError> {
-    let names = disk.list(dir).map_err(|source| JournalError::Io { doing: "list", path: dir.to_owned(), source })?;
+    let names =
+        disk.list(dir).map_err(|source| JournalError::Io { doing: "list", path: dir.to_owned(), source })?;
     let number = |name: &String| {
         let digits = name.strip_suffix(SUFFIX)?;
         (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
@@ -338,7 +353,8 @@ impl Cursor {
         };
         let window = self.window();
         let size = window.file.size();
-        let size = size.map_err(|source| JournalError::Io { doing: "measure", path: window.path.clone(), source })?;
+        let size =
+            size.map_err(|source| JournalError::Io { doing: "measure", path: window.path.clone(), source })?;
         window.forget();
         Ok(Tail { end, bytes: size.saturating_sub(end.offset), torn })
     }
@@ -465,7 +481,11 @@ pub struct Journal {
 impl Journal {
     /// Makes the journal directory with an empty first segment. Durable when it returns.
     pub fn create(disk: &Arc<dyn Disk>, dir: &Path, segment_bytes: u64) -> Result<Journal, JournalError> {
-        disk.create_dir(dir).map_err(|source| JournalError::Io { doing: "create", path: dir.to_owned(), source })?;
+        disk.create_dir(dir).map_err(|source| JournalError::Io {
+            doing: "create",
+            path: dir.to_owned(),
+            source,
+        })?;
         let at = Cursor::begin(disk, dir).position();
         let (file, path, end) = new_segment(disk, dir, at)?;
         Ok(Journal { disk: disk.clone(), dir: dir.to_owned(), file, path, end, written: None, segment_bytes })
@@ -483,9 +503,11 @@ impl Journal {
         segment_bytes: u64,
     ) -> Result<(Journal, Option<TornTail>), JournalError> {
         let path = segment_path(dir, tail.end.segment);
-        let file = disk
-            .open_write(&path)
-            .map_err(|source| JournalError::Io { doing: "open", path: path.clone(), source })?;
+        let file = disk.open_write(&path).map_err(|source| JournalError::Io {
+            doing: "open",
+            path: path.clone(),
+            source,
+        })?;
         let mut journal = Journal {
             disk: disk.clone(),
             dir: dir.to_owned(),
@@ -576,14 +598,17 @@ impl Journal {
         let kept = dir.join(format!("{:020}.{}.pending", tail.end.segment, tail.end.offset));
         self.disk.create_dir(&dir).map_err(self.io("create the directory for the tail of"))?;
         match self.disk.remove(&kept) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(self.io("replace the kept tail of")(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(self.io("replace the kept tail of")(e));
+            }
             _ => {}
         }
         let copy = self.disk.create(&kept).map_err(self.io("keep the tail of"))?;
         let mut at = 0;
         while at < tail.bytes {
             let mut chunk = vec![0; (tail.bytes - at).min(1 << 20) as usize];
-            let n = self.file.read_at(&mut chunk, tail.end.offset + at).map_err(self.io("read the tail of"))?;
+            let n =
+                self.file.read_at(&mut chunk, tail.end.offset + at).map_err(self.io("read the tail of"))?;
             if n == 0 {
                 break;
             }
@@ -624,7 +649,9 @@ impl Journal {
     fn remove_unfinished(&self) -> Result<(), JournalError> {
         for name in self.disk.list(&self.dir).map_err(self.io("list the directory of"))? {
             if name.ends_with(UNFINISHED) {
-                self.disk.remove(&self.dir.join(name)).map_err(self.io("remove the unfinished neighbour of"))?;
+                self.disk
+                    .remove(&self.dir.join(name))
+                    .map_err(self.io("remove the unfinished neighbour of"))?;
             }
         }
         Ok(())

@@ -1,13 +1,45 @@
-//! The log: sequencing, signing, journal and sled, proofs, projections, export.
+//! The log: sequencing, signing, journal and sled, proofs, export.
+//!
+//! ```text
+//! Pending ──stage──▶ journal ──fdatasync──▶ sled ──▶ high-water ──▶ checkpoint ──▶ Sequenced
+//!                       │ the truth          │ follows from the journal, by one function
+//!                       ▼                    ▼
+//!                  LogReader              View              the same questions to both: ReadLog
+//! ```
+//!
+//! # In scope
+//! - [`Ledger`]: one log, its one writer. [`Ledger::append`] is the commit; [`sequence`] has it on one page.
+//! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
+//!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
+//!
+//! # Out of scope
+//! Vendors, the cloud manager's JSON, HTTP, verdicts, and the clock: time arrives as an argument.
+//!
+//! # Trust
+//! The journal is trusted after every frame's checksum, the chain through all of them, and the root at the high-water
+//! mark were checked. sled is trusted with nothing: what it returns is checked before it is served, and made again
+//! from the journal when it is wrong.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
 pub mod bundle;
 pub mod disk;
 pub mod edge;
+pub mod facts;
 pub mod frame;
 pub mod head;
 pub mod highwater;
 pub mod journal;
+pub mod layout;
 pub mod lock;
+pub mod log;
+pub mod read;
+pub mod reader;
+pub mod sequence;
 pub mod store;
+
+pub use head::Head;
+pub use log::{IndexState, Ledger, OpenError, OpenOptions, OpenReport, Progress, View};
+pub use read::{Published, ReadError, ReadLog};
+pub use reader::LogReader;
+pub use sequence::{AppendError, Pending, Sequenced};

@@ -51,7 +51,11 @@ impl DirLock {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 // Sixteen bytes hold any process id; more is not ours.
-                let pid = (&mut file).take(16).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                let pid = (&mut file)
+                    .take(16)
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
                 return Err(LockError::Held { path: path.to_owned(), pid });
             }
             Err(TryLockError::Error(e)) => return Err(io(e)),

@@ -131,7 +131,9 @@ pub enum StoreError {
         row: Row,
     },
     /// A newer program laid it out.
-    #[error("the index in {path} has schema {found}; this program knows up to {SCHEMA}. Use the newer isoledger, or move the directory away: it is rebuilt from the journal")]
+    #[error(
+        "the index in {path} has schema {found}; this program knows up to {SCHEMA}. Use the newer isoledger, or move the directory away: it is rebuilt from the journal"
+    )]
     Newer {
         /// Its directory.
         path: PathBuf,

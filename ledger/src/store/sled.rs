@@ -83,7 +83,11 @@ impl SledStore {
     }
 
     /// Runs something on sled; errors and panics become [`StoreError::Engine`].
-    fn fenced<T>(&self, doing: &'static str, f: impl FnOnce(&Trees) -> ::sled::Result<T>) -> Result<T, StoreError> {
+    fn fenced<T>(
+        &self,
+        doing: &'static str,
+        f: impl FnOnce(&Trees) -> ::sled::Result<T>,
+    ) -> Result<T, StoreError> {
         let engine = |cause| StoreError::Engine { path: self.path.clone(), doing, cause };
         let trees = self.trees.as_ref().expect("the trees are taken in drop only");
         match catch_unwind(AssertUnwindSafe(|| f(trees))) {
@@ -105,11 +109,8 @@ impl Drop for SledStore {
 type Opened = (Trees, Option<u32>, bool);
 
 fn open_trees(path: &Path) -> ::sled::Result<Opened> {
-    let db = ::sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .mode(::sled::Mode::LowSpace)
-        .open()?;
+    let db =
+        ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).mode(::sled::Mode::LowSpace).open()?;
     let meta = db.open_tree("meta")?;
     let (log, content) = (db.open_tree("log")?, db.open_tree("content")?);
     let projections = db.open_tree("projections")?;

@@ -1,0 +1,69 @@
+//! Where things lie in a data directory.
+//!
+//! ```text
+//! lock            one writer at a time
+//! high-water      how far this log was vouched for
+//! journal/        the truth                      0700: it holds evidence and openings
+//! checkpoint      the newest checkpoint note, for readers beside the service; signed anew when lost
+//! index/          sled; may be deleted while the service is stopped
+//! index.damaged-N what was found where the index should be, kept for whoever wants to know why
+//! index.suspect   present when reading found damage in the index: the next start rebuilds it
+//! ```
+
+use crate::disk::Disk;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The lock file.
+pub fn lock(dir: &Path) -> PathBuf {
+    dir.join("lock")
+}
+
+/// The high-water file.
+pub fn high_water(dir: &Path) -> PathBuf {
+    dir.join("high-water")
+}
+
+/// The journal directory.
+pub fn journal(dir: &Path) -> PathBuf {
+    dir.join("journal")
+}
+
+/// The published checkpoint.
+pub fn checkpoint(dir: &Path) -> PathBuf {
+    dir.join("checkpoint")
+}
+
+/// The index directory.
+pub fn index(dir: &Path) -> PathBuf {
+    dir.join("index")
+}
+
+/// The mark that the index is not to be trusted.
+pub fn suspect(dir: &Path) -> PathBuf {
+    dir.join("index.suspect")
+}
+
+/// Reads a file of at most `max` bytes; a longer one is an error.
+pub(crate) fn read_small(disk: &Arc<dyn Disk>, path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open_read(path)?;
+    let mut bytes = vec![0; max + 1];
+    let n = file.read_at(&mut bytes, 0)?;
+    if n > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is longer than it can be"));
+    }
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// Gives `path` new contents, all or nothing for readers. Not durable: for files that can be made again.
+pub(crate) fn replace(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    match disk.remove(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    disk.create(&new)?.write_at(bytes, 0)?;
+    disk.rename(&new, path)
+}
