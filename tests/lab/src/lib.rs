@@ -1,1 +1,51 @@
-//! A cloud in a box: an emulated HIL and switches that speak the real protocols.
+//! A cloud in a box: an emulated HIL and Open vSwitch switches that speak the real protocols.
+//!
+//! One shared [`World`] holds what the cloud manager declares and what the switches do. The emulators are views of it over
+//! the real protocols: [`HilServer`] (REST), [`OvsdbServer`] (RFC 7047) and [`OpenFlowServer`] (OpenFlow 1.3 to 1.5), on
+//! loopback or unix sockets. [`Lab`] starts them all.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! use isoledger_lab::{Fault, Lab, Service, World};
+//!
+//! let lab = Lab::start(World::two_tenants()).await?;
+//! lab.edit(|world| {
+//!     world.attach("node06", "eth0", "red-net", None).unwrap_err();        // HIL refuses: the node is free
+//!     world.switch_mut("sw2").unwrap().set_port("sw2p4", "tag", 100u16).unwrap(); // the switch does not
+//!     world.set_fault(Service::Ovsdb("sw1".into()), Fault::Silent);
+//! });
+//! # Ok(()) }
+//! ```
+//!
+//! # In scope
+//! - HIL's API with its quirks, its daemon with its races, its Open vSwitch driver with its faults ([`Driver::StockHil`]).
+//! - The configuration of switches, and every way it can change without the manager: [`OvsHost`].
+//! - Every way a peer can fail on the wire: [`Fault`].
+//! - What was asked: [`Cloud::commands`], [`Cloud::assert_only_reads`], and hooks in the middle of it: [`Cloud::on`].
+//! # Out of scope
+//! - Forwarding packets. The lab says what a switch is configured to do; the tests against real switches say what that does.
+//! - Judging. The lab shares no code with the readers it is for, so that both must read the protocols rightly.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cloud;
+mod fault;
+mod hil;
+mod lab;
+pub mod openflow;
+pub mod ovsdb;
+mod serve;
+mod world;
+
+pub use cloud::{Cloud, Recorded, When};
+pub use fault::{Fault, Service};
+pub use hil::HilServer;
+pub use lab::{Credentials, Lab, LabOptions, OpenFlowAddresses, OvsdbAddresses, SwitchAddresses};
+pub use openflow::{OpenFlowOptions, OpenFlowServer};
+pub use ovsdb::{OvsdbOptions, OvsdbServer};
+pub use serve::{Address, Endpoint};
+pub use world::{
+    Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, Bridge, Daemon,
+    DaemonDeath, DaemonStep, Driver, Exit, HilConfig, Link, MirrorSpec, Network, Nic, Node, OvsHost, PortAt,
+    PortVlans, Switch, SwitchKind, User, World, WorldError,
+};

@@ -1,0 +1,291 @@
+//! Everything at once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::cloud::{Cloud, Recorded};
+use crate::hil::HilServer;
+use crate::openflow::{OpenFlowOptions, OpenFlowServer};
+use crate::ovsdb::{OvsdbOptions, OvsdbServer};
+use crate::serve::{Address, Endpoint};
+use crate::world::{SwitchKind, World};
+
+/// How a lab is started.
+#[derive(Clone, Debug, Default)]
+pub struct LabOptions {
+    /// Serves OVSDB over TLS as well, on further ports.
+    pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    /// How the OVSDB servers speak.
+    pub ovsdb: OvsdbOptions,
+    /// How the OpenFlow agents speak.
+    pub openflow: OpenFlowOptions,
+}
+
+/// Name and password of a HIL user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Where the database of an Open vSwitch host is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OvsdbAddresses {
+    /// Over TCP.
+    pub tcp: Address,
+    /// On a unix socket.
+    pub unix: Address,
+    /// Over TLS, if the lab was given a certificate.
+    pub tls: Option<Address>,
+}
+
+/// Where the OpenFlow agent of a bridge is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFlowAddresses {
+    /// Over TCP.
+    pub tcp: Address,
+    /// On a unix socket.
+    pub unix: Address,
+}
+
+/// What a reader needs to know to reach a switch of the lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchAddresses {
+    /// The switch's name in HIL.
+    pub switch: String,
+    /// The Open vSwitch host.
+    pub host: String,
+    /// The bridge.
+    pub bridge: String,
+    /// Its database.
+    pub ovsdb: OvsdbAddresses,
+    /// Its flows.
+    pub openflow: OpenFlowAddresses,
+}
+
+/// A running cloud: HIL, an OVSDB server for each Open vSwitch host, an OpenFlow agent for each bridge, and HIL's daemon.
+/// Dropping it stops everything.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// use isoledger_lab::{Lab, PortVlans, World};
+///
+/// let lab = Lab::start(World::two_tenants()).await?;
+/// // … point a collector at lab.hil_url() and lab.switches() …
+///
+/// // Somebody moves a blue port into red's VLAN, behind HIL's back.
+/// lab.edit(|world| world.switch_mut("sw1")?.set_port_vlans("sw1p3", &PortVlans::Access(100))).unwrap();
+///
+/// // … and afterwards: lab.assert_only_reads();
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Lab {
+    cloud: Cloud,
+    hil: HilServer,
+    ovsdb: BTreeMap<String, OvsdbAddresses>,
+    openflow: BTreeMap<(String, String), OpenFlowAddresses>,
+    daemon: JoinHandle<()>,
+    // Held to be dropped: each closes its listener and its connections.
+    _ovsdb_servers: Vec<OvsdbServer>,
+    _openflow_servers: Vec<OpenFlowServer>,
+    // Last: the sockets are in it.
+    _sockets: TempDir,
+}
+
+impl Lab {
+    /// Starts everything in `world`, with the defaults.
+    ///
+    /// # Errors
+    /// A port or socket cannot be bound.
+    pub async fn start(world: World) -> io::Result<Lab> {
+        Lab::start_with(Cloud::new(world), LabOptions::default()).await
+    }
+
+    /// Starts everything in a world that is shared already.
+    ///
+    /// # Errors
+    /// A port or socket cannot be bound.
+    pub async fn start_with(cloud: Cloud, options: LabOptions) -> io::Result<Lab> {
+        let sockets = tempfile::Builder::new().prefix("isoledger-lab-").tempdir()?;
+        let hil = HilServer::start(&cloud).await?;
+        let hosts: Vec<(String, Vec<String>)> = cloud.read(|w| {
+            let bridges =
+                |h: &str| w.host(h).into_iter().flat_map(|h| h.bridges()).map(str::to_owned).collect();
+            w.hosts().map(|h| (h.to_owned(), bridges(h))).collect()
+        });
+        let mut lab = Lab {
+            daemon: tokio::spawn(daemon(cloud.clone())),
+            cloud,
+            hil,
+            ovsdb: BTreeMap::new(),
+            openflow: BTreeMap::new(),
+            _ovsdb_servers: Vec::new(),
+            _openflow_servers: Vec::new(),
+            _sockets: sockets,
+        };
+        for (n, (host, bridges)) in hosts.into_iter().enumerate() {
+            lab.start_host(&format!("h{n}"), &host, bridges, &options).await?;
+        }
+        Ok(lab)
+    }
+
+    async fn start_host(
+        &mut self,
+        socket: &str,
+        host: &str,
+        bridges: Vec<String>,
+        options: &LabOptions,
+    ) -> io::Result<()> {
+        let mut serve = async |endpoint| -> io::Result<Address> {
+            let server = OvsdbServer::start(&self.cloud, host, endpoint, options.ovsdb.clone()).await?;
+            let address = server.address().clone();
+            self._ovsdb_servers.push(server);
+            Ok(address)
+        };
+        let at = |name: String| -> PathBuf { self._sockets.path().join(name) };
+        let addresses = OvsdbAddresses {
+            tcp: serve(Endpoint::Tcp).await?,
+            unix: serve(Endpoint::Unix(at(format!("{socket}.db")))).await?,
+            tls: match &options.tls {
+                Some(config) => Some(serve(Endpoint::Tls(config.clone())).await?),
+                None => None,
+            },
+        };
+        self.ovsdb.insert(host.to_owned(), addresses);
+        for (n, bridge) in bridges.into_iter().enumerate() {
+            let mut serve = async |endpoint| -> io::Result<Address> {
+                let options = options.openflow.clone();
+                let server = OpenFlowServer::start(&self.cloud, host, &bridge, endpoint, options).await?;
+                let address = server.address().clone();
+                self._openflow_servers.push(server);
+                Ok(address)
+            };
+            let addresses = OpenFlowAddresses {
+                tcp: serve(Endpoint::Tcp).await?,
+                unix: serve(Endpoint::Unix(at(format!("{socket}.b{n}")))).await?,
+            };
+            self.openflow.insert((host.to_owned(), bridge), addresses);
+        }
+        Ok(())
+    }
+
+    /// The shared world.
+    pub fn cloud(&self) -> &Cloud {
+        &self.cloud
+    }
+
+    /// Changes the world: shorthand for [`Cloud::edit`].
+    pub fn edit<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        self.cloud.edit(change)
+    }
+
+    /// Looks at the world: shorthand for [`Cloud::read`].
+    pub fn read<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        self.cloud.read(look)
+    }
+
+    /// HIL's base URL, `http://127.0.0.1:PORT`, to which `/v0/…` is added.
+    pub fn hil_url(&self) -> String {
+        self.hil.url()
+    }
+
+    /// Where the database of an Open vSwitch host is served.
+    pub fn ovsdb(&self, host: &str) -> Option<&OvsdbAddresses> {
+        self.ovsdb.get(host)
+    }
+
+    /// Where the OpenFlow agent of a bridge is.
+    pub fn openflow(&self, host: &str, bridge: &str) -> Option<&OpenFlowAddresses> {
+        self.openflow.get(&(host.to_owned(), bridge.to_owned()))
+    }
+
+    /// Every emulated switch that HIL knows, with the addresses of its services.
+    pub fn switches(&self) -> Vec<SwitchAddresses> {
+        let known = self.cloud.read(|w| w.switches.clone());
+        known
+            .into_iter()
+            .filter_map(|switch| {
+                let SwitchKind::Ovs { host, bridge } = switch.kind else { return None };
+                let ovsdb = self.ovsdb(&host)?.clone();
+                let openflow = self.openflow(&host, &bridge)?.clone();
+                Some(SwitchAddresses { switch: switch.label, host, bridge, ovsdb, openflow })
+            })
+            .collect()
+    }
+
+    /// The first administrator that is called `auditor`, or else the first administrator, or else nobody.
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.cloud.read(|w| {
+            let mut admins: Vec<_> = w.users.iter().filter(|u| u.is_admin).collect();
+            admins.sort_by_key(|u| u.name != "auditor");
+            admins.first().map(|u| Credentials { user: u.name.clone(), password: u.password.clone() })
+        })
+    }
+
+    /// The credentials of a user.
+    pub fn credentials_of(&self, user: &str) -> Option<Credentials> {
+        self.cloud.read(|w| {
+            let found = w.users.iter().find(|u| u.name == user)?;
+            Some(Credentials { user: found.name.clone(), password: found.password.clone() })
+        })
+    }
+
+    /// Every request received so far: shorthand for [`Cloud::commands`].
+    pub fn commands(&self) -> Vec<Recorded> {
+        self.cloud.commands()
+    }
+
+    /// Asserts that nothing but reads arrived: shorthand for [`Cloud::assert_only_reads`].
+    ///
+    /// # Panics
+    /// Something else arrived, or nothing did.
+    pub fn assert_only_reads(&self) {
+        self.cloud.assert_only_reads();
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.daemon.abort();
+    }
+}
+
+/// HIL's daemon, at the pace the world sets. It sleeps until there is an action, not for two seconds as the real one.
+async fn daemon(cloud: Cloud) {
+    let mut changes = cloud.changes();
+    loop {
+        changes.mark_unchanged();
+        let next = cloud.read(|w| w.next_action().map(|action| (action, w.daemon.clone())));
+        let Some((action, pace)) = next else {
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let (_, written) = action;
+        let pause = if written { pace.commit_after } else { pace.write_after };
+        if pause > Duration::ZERO {
+            tokio::time::sleep(pause).await;
+        }
+        // Somebody may have stepped the daemon by hand meanwhile; then this was their step.
+        cloud.edit(|w| {
+            if w.next_action() == Some(action) {
+                w.daemon_step();
+            }
+        });
+    }
+}
