@@ -1,0 +1,300 @@
+//! A JSON-RPC session with an OVSDB server (RFC 7047). Two methods leave this file: `transact` with nothing but
+//! `select` operations, and the answer to the server's `echo`.
+
+use crate::SourceError;
+use crate::net::json::{JsonFramer, canonical, parse_strict};
+use crate::net::stream::{Connected, Io, broken, connect};
+use crate::net::{Address, TlsFiles, within};
+use serde_json::{Value, json};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// The largest document accepted. A bridge of a thousand ports makes half a megabyte.
+const MAX_DOCUMENT: usize = 32 << 20;
+
+/// The only method that is ever called.
+const METHOD: &str = "transact";
+
+/// One question: everything that decides what a bridge carries, as one transaction and so of one moment. No column
+/// of it counts, measures or tells the time, and none can hold a secret. The same for every bridge.
+pub const SELECT: &str = concat!(
+    r#"["Open_vSwitch","#,
+    r#"{"op":"select","table":"Open_vSwitch","where":[],"columns":["_uuid","cur_cfg","next_cfg","external_ids"]},"#,
+    r#"{"op":"select","table":"Bridge","where":[],"columns":["_uuid","name","datapath_id","ports","mirrors","#,
+    r#""controller","fail_mode","sflow","auto_attach"]},"#,
+    r#"{"op":"select","table":"Port","where":[],"columns":["_uuid","name","vlan_mode","tag","trunks","cvlans","#,
+    r#""fake_bridge","interfaces"]},"#,
+    r#"{"op":"select","table":"Interface","where":[],"columns":["_uuid","name","type","admin_state"]},"#,
+    r#"{"op":"select","table":"Mirror","where":[],"columns":["_uuid","name","select_all","select_src_port","#,
+    r#""select_dst_port","select_vlan","output_port","output_vlan"]},"#,
+    r#"{"op":"select","table":"Controller","where":[],"columns":["_uuid","target"]},"#,
+    r#"{"op":"select","table":"Manager","where":[],"columns":["_uuid","target"]}]"#,
+);
+
+/// The question as evidence states it.
+pub(super) fn asked() -> String {
+    format!("{METHOD} {SELECT}")
+}
+
+/// The tables of [`SELECT`], in order.
+pub(super) const TABLES: [&str; 7] =
+    ["Open_vSwitch", "Bridge", "Port", "Interface", "Mirror", "Controller", "Manager"];
+
+struct Call {
+    id: u64,
+    text: Vec<u8>,
+    reply: oneshot::Sender<Result<Value, SourceError>>,
+}
+
+/// An open session. A task of its own keeps answering the server's echoes between polls, or the server would hang
+/// up after ten seconds. Dropping the session ends the task and the connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    calls: mpsc::Sender<Call>,
+    task: JoinHandle<()>,
+    next_id: u64,
+    place: String,
+    /// How the two sides authenticated.
+    pub(super) auth: String,
+    /// SHA-256 of the server's certificate.
+    pub(super) certificate: Option<String>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Session {
+    /// Connects.
+    pub(super) async fn open(
+        address: &Address,
+        tls: Option<&TlsFiles>,
+        deadline: Instant,
+    ) -> Result<Session, SourceError> {
+        let Connected { io, auth, certificate } = connect(address, tls, deadline).await?;
+        let place = address.to_string();
+        let (calls, incoming) = mpsc::channel(1);
+        let task = tokio::spawn(serve(io, incoming, place.clone()));
+        Ok(Session { calls, task, next_id: 1, place, auth, certificate })
+    }
+
+    /// Whether the server hung up since.
+    pub(super) fn is_closed(&self) -> bool {
+        self.calls.is_closed()
+    }
+
+    /// The result of [`SELECT`], in canonical JSON.
+    pub(super) async fn select(&mut self, deadline: Instant) -> Result<String, SourceError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let text = format!(r#"{{"method":"{METHOD}","params":{SELECT},"id":{id}}}"#).into_bytes();
+        let (reply, answer) = oneshot::channel();
+        let gone = || SourceError::silent(format!("{} closed the connection", self.place));
+        let result = within(deadline, &self.place, async {
+            self.calls.send(Call { id, text, reply }).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        })
+        .await?;
+        Ok(canonical(&orderly(result)))
+    }
+}
+
+/// Writes calls, reads replies, answers echoes, until either side is gone.
+async fn serve(mut io: Box<dyn Io>, mut calls: mpsc::Receiver<Call>, place: String) {
+    let mut framer = JsonFramer::new(MAX_DOCUMENT);
+    let mut waiting: Option<Call> = None;
+    let mut buffer = vec![0; 64 << 10];
+    let failed = loop {
+        tokio::select! {
+            call = calls.recv(), if waiting.is_none() => {
+                let Some(call) = call else { return };
+                if let Err(e) = write(&mut io, &call.text).await {
+                    waiting = Some(call);
+                    break broken(&place, &e);
+                }
+                waiting = Some(call);
+            }
+            read = io.read(&mut buffer) => {
+                match read {
+                    Ok(0) => break SourceError::silent(format!("{place} closed the connection")),
+                    Ok(n) => framer.push(&buffer[..n]),
+                    Err(e) => break broken(&place, &e),
+                }
+                if let Err(e) = documents(&mut io, &mut framer, &mut waiting, &place).await {
+                    break e;
+                }
+            }
+        }
+    };
+    // A call may have been queued, but not taken, when the connection broke.
+    calls.close();
+    if let Some(call) = waiting {
+        let _ = call.reply.send(Err(failed));
+    } else if let Some(call) = calls.recv().await {
+        let _ = call.reply.send(Err(failed));
+    }
+}
+
+async fn write(io: &mut Box<dyn Io>, bytes: &[u8]) -> std::io::Result<()> {
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
+async fn documents(
+    io: &mut Box<dyn Io>,
+    framer: &mut JsonFramer,
+    waiting: &mut Option<Call>,
+    place: &str,
+) -> Result<(), SourceError> {
+    let malformed = |why: &dyn std::fmt::Display| {
+        SourceError::unreadable(format!("{place} sent something that is not OVSDB's JSON-RPC: {why}"))
+    };
+    while let Some(document) = framer.next_document().map_err(|e| malformed(&e))? {
+        match understand(&document).map_err(|e| malformed(&e))? {
+            Incoming::Echo(answer) => write(io, answer.as_bytes()).await.map_err(|e| broken(place, &e))?,
+            Incoming::Reply { id, result } => {
+                if let Some(call) = waiting.take_if(|call| call.id == id) {
+                    // The caller may have given up at its deadline.
+                    let _ = call.reply.send(result.map_err(|e| {
+                        SourceError::unreadable(format!("{place} refused the transaction: {e}"))
+                    }));
+                }
+            }
+            Incoming::Other => {}
+        }
+    }
+    Ok(())
+}
+
+enum Incoming {
+    /// The server's echo request, with what to answer.
+    Echo(String),
+    Reply {
+        id: u64,
+        result: Result<Value, String>,
+    },
+    /// A notification, or a reply to a call that nobody waits for any more.
+    Other,
+}
+
+fn understand(document: &[u8]) -> Result<Incoming, String> {
+    let value = parse_strict(document).map_err(|e| e.to_string())?;
+    if let Some(method) = value.get("method") {
+        return Ok(if method == "echo" {
+            let (params, id) =
+                (value.get("params").unwrap_or(&Value::Null), value.get("id").unwrap_or(&Value::Null));
+            Incoming::Echo(json!({"id": id, "result": params, "error": null}).to_string())
+        } else {
+            Incoming::Other
+        });
+    }
+    let Some(id) = value.get("id").and_then(Value::as_u64) else { return Ok(Incoming::Other) };
+    let result = match (value.get("error"), value.get("result")) {
+        (None | Some(Value::Null), Some(result)) => Ok(result.clone()),
+        (error, _) => Err(error.unwrap_or(&Value::Null).to_string()),
+    };
+    Ok(Incoming::Reply { id, result })
+}
+
+/// Puts a result into the one order that an unchanged database always gives: rows, sets and maps are unordered in
+/// OVSDB, and the server lists rows as its hash table has them. Of `external_ids` only `system-id` is kept, since
+/// the rest is anybody's scratch pad; `cur_cfg` and `next_cfg`, which count changes, become 0 while they are equal.
+fn orderly(mut result: Value) -> Value {
+    if let Some(root) = result.pointer_mut("/0/rows/0").and_then(Value::as_object_mut) {
+        if root.get("cur_cfg").is_some_and(|cur| cur.is_number() && Some(cur) == root.get("next_cfg")) {
+            root.insert("cur_cfg".into(), 0.into());
+            root.insert("next_cfg".into(), 0.into());
+        }
+        if let Some(pairs) =
+            root.get_mut("external_ids").and_then(|m| m.get_mut(1)).and_then(Value::as_array_mut)
+        {
+            pairs.retain(|pair| pair.get(0).is_some_and(|key| key == "system-id"));
+        }
+    }
+    if let Some(operations) = result.as_array_mut() {
+        for operation in operations {
+            sort_sets(operation);
+            if let Some(rows) = operation.get_mut("rows").and_then(Value::as_array_mut) {
+                rows.sort_by_cached_key(canonical);
+            }
+        }
+    }
+    result
+}
+
+fn sort_sets(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.iter_mut().for_each(sort_sets);
+            if let [tag, Value::Array(inner)] = items.as_mut_slice()
+                && (tag == "set" || tag == "map")
+            {
+                // Numbers by value: their text would put 10 before 9.
+                inner.sort_by_cached_key(|v| (v.as_u64(), canonical(v)));
+            }
+        }
+        Value::Object(members) => members.values_mut().for_each(sort_sets),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_question_reads_and_nothing_else() {
+        let params = parse_strict(SELECT.as_bytes()).unwrap();
+        let (database, operations) = params.as_array().unwrap().split_first().unwrap();
+        assert_eq!(database, "Open_vSwitch");
+        let tables: Vec<_> = operations.iter().map(|o| o["table"].as_str().unwrap()).collect();
+        assert_eq!(tables, TABLES);
+        for operation in operations {
+            assert_eq!(operation["op"], "select");
+            for column in operation["columns"].as_array().unwrap() {
+                let column = column.as_str().unwrap();
+                let allowed_to_change = ["cur_cfg", "next_cfg"].contains(&column);
+                assert!(
+                    allowed_to_change
+                        || !["statistics", "status", "is_connected", "options"].contains(&column)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn order_and_counters_do_not_show() {
+        let one = json!([{"rows": [{"cur_cfg": 7, "next_cfg": 7, "external_ids":
+            ["map", [["hostname", "h"], ["system-id", "s"]]]}]}, {"rows": [{"a": ["set", [10, 9]]}, {"a": 1}]}]);
+        let two = json!([{"rows": [{"cur_cfg": 9, "next_cfg": 9, "external_ids":
+            ["map", [["system-id", "s"], ["hostname", "other"]]]}]}, {"rows": [{"a": 1}, {"a": ["set", [9, 10]]}]}]);
+        assert_eq!(canonical(&orderly(one)), canonical(&orderly(two)));
+        let behind = json!([{"rows": [{"cur_cfg": 7, "next_cfg": 8}]}]);
+        assert_eq!(orderly(behind.clone()), behind);
+    }
+
+    #[test]
+    fn what_the_server_sends_is_told_apart() {
+        let echo = understand(br#"{"method":"echo","params":["x"],"id":"echo"}"#).unwrap();
+        assert!(
+            matches!(echo, Incoming::Echo(text) if text == r#"{"error":null,"id":"echo","result":["x"]}"#)
+        );
+        let refused = understand(br#"{"id":3,"result":null,"error":"unknown database"}"#).unwrap();
+        assert!(
+            matches!(refused, Incoming::Reply { id: 3, result: Err(e) } if e.contains("unknown database"))
+        );
+        assert!(matches!(understand(br#"{"method":"update","params":[],"id":null}"#), Ok(Incoming::Other)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_is_understood_or_refused(text in "[{}\\[\\]\":,a-z0-9]{0,60}") {
+            let _ = understand(text.as_bytes());
+        }
+    }
+}
