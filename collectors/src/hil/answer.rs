@@ -1,7 +1,7 @@
 //! One answer of HIL, as it enters the evidence, and what its status and body mean.
 
 use super::ask::Ask;
-use super::json::{Json, redact};
+use super::json::{Json, tidy};
 use std::collections::BTreeMap;
 
 /// The settled answers of a crawl, one per question.
@@ -11,28 +11,32 @@ pub type Pages = BTreeMap<Ask, Answer>;
 /// keeps endorsement keys there); the others are the machine's controller, which old versions of HIL showed.
 pub const CONFIDENTIAL: [&str; 3] = ["metadata", "obm", "obmd"];
 
-/// A status and a body, after [`Answer::redacted`].
+/// A status and a body, after [`Answer::kept`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body: verbatim but for the redactions.
+    /// The body: verbatim but for what [`Answer::kept`] does to it.
     pub body: Vec<u8>,
 }
 
 impl Answer {
     /// What of an answer is kept as evidence: the body verbatim, except that
-    /// - a node's page loses the values of its [`CONFIDENTIAL`] members, and one that is no JSON object, where they
-    ///   cannot be found, is replaced by a statement of its length;
+    /// - the elements of lists and the members of objects are put in the order of their bytes. HIL asks its database
+    ///   for most of them without an order and so may answer otherwise although nothing changed; none of them has a
+    ///   meaning that depends on it;
+    /// - a node's page loses the values of its [`CONFIDENTIAL`] members, and one that is no JSON, where they cannot be
+    ///   found, is replaced by a statement of its length;
     /// - an HTML page (HIL's router and its 500s; never data) is replaced by its title: with HIL's debugger on it
     ///   holds source lines, addresses and the debugger's own key.
-    pub fn redacted(ask: &Ask, status: u16, body: Vec<u8>) -> Answer {
+    pub fn kept(ask: &Ask, status: u16, body: Vec<u8>) -> Answer {
+        let node = matches!(ask, Ask::Node(_));
         let body = if let Some(title) = html_title(&body) {
             format!("[html: {title}]").into_bytes()
-        } else if let (Ask::Node(_), false) = (ask, body.is_empty()) {
-            redact(&body, &CONFIDENTIAL).unwrap_or_else(|| {
-                format!("[withheld: {} bytes, not a JSON object]", body.len()).into_bytes()
-            })
+        } else if let Some(tidy) = tidy(&body, if node { &CONFIDENTIAL } else { &[] }) {
+            tidy
+        } else if node && !body.is_empty() {
+            format!("[withheld: {} bytes, not JSON]", body.len()).into_bytes()
         } else {
             body
         };
@@ -151,7 +155,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer::redacted(&Ask::Nodes, status, body.as_bytes().to_vec())
+        Answer::kept(&Ask::Nodes, status, body.as_bytes().to_vec())
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_node_page_never_keeps_metadata() {
         let keep = |body: &str| {
-            let kept = Answer::redacted(&Ask::Node("n".into()), 200, body.as_bytes().to_vec());
+            let kept = Answer::kept(&Ask::Node("n".into()), 200, body.as_bytes().to_vec());
             String::from_utf8(kept.body).unwrap()
         };
         assert_eq!(
@@ -209,7 +213,7 @@ mod tests {
         );
         assert_eq!(keep(r#"{"obm": {"password": "s3cret"}}"#), r#"{"obm": "[redacted]"}"#);
         // Cut off within the metadata: nothing of it is kept.
-        assert_eq!(keep(r#"{"metadata": {"EK": "s3cr"#), "[withheld: 25 bytes, not a JSON object]");
+        assert_eq!(keep(r#"{"metadata": {"EK": "s3cr"#), "[withheld: 25 bytes, not JSON]");
         assert_eq!(keep(""), "");
     }
 

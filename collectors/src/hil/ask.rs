@@ -84,7 +84,8 @@ impl Ask {
         if let Some(ask) = fixed.into_iter().find(|a| a.template().0 == path) {
             return Some(ask);
         }
-        let labelled: [(&str, fn(String) -> Ask); 5] = [
+        type Labelled = (&'static str, fn(String) -> Ask);
+        let labelled: [Labelled; 5] = [
             (NODE, Ask::Node),
             (SWITCH, Ask::Switch),
             (NETWORK, Ask::Network),

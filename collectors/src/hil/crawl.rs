@@ -154,7 +154,7 @@ mod tests {
                 let not_found = (404, r#"{"type":"NotFoundError","msg":"It does not exist."}"#.to_owned());
                 let (status, body) = self.answers.get(&path).cloned().unwrap_or(not_found);
                 self.asked.push(path);
-                let answer = Answer::redacted(&ask, status, body.into_bytes());
+                let answer = Answer::kept(&ask, status, body.into_bytes());
                 crawl.answer(ask, answer);
             }
             crawl.finish()

@@ -232,7 +232,7 @@ impl Http {
         {
             self.identity = Some(format!("tls certificate sha256:{}", hex(&Sha256::digest(certificate))));
         }
-        Ok(Answer::redacted(ask, status, body(response).await?))
+        Ok(Answer::kept(ask, status, body(response).await?))
     }
 }
 

@@ -121,39 +121,74 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
-/// `body` with the values of the top-level members called one of `names` replaced by `"[redacted]"`; every other
-/// byte stays. `None` when `body` is not a JSON object, so that nothing can be said of what it holds.
-pub(super) fn redact(body: &[u8], names: &[&str]) -> Option<Vec<u8>> {
-    // The scanner below relies on valid syntax.
-    if !matches!(Json::parse(body), Ok(Json::Object(_))) {
-        return None;
-    }
-    let mut out = Vec::with_capacity(body.len());
-    let mut copied = 0;
-    let mut at = skip_space(body, 0) + 1;
-    loop {
-        at = skip_space(body, at);
-        if body.get(at) != Some(&b'"') {
-            break;
-        }
-        let name_end = skip_string(body, at);
-        // The name may be spelled with escapes: compare what it means.
-        let name: String = serde_json::from_slice(body.get(at..name_end)?).ok()?;
-        let start = skip_space(body, skip_space(body, name_end) + 1);
-        let end = skip_value(body, start);
-        if names.contains(&name.as_str()) {
-            out.extend_from_slice(body.get(copied..start)?);
-            out.extend_from_slice(REDACTED);
-            copied = end;
-        }
-        at = skip_space(body, end);
-        if body.get(at) != Some(&b',') {
-            break;
-        }
-        at += 1;
-    }
-    out.extend_from_slice(body.get(copied..)?);
+/// `body` with the elements of every list and the members of every object in the order of their bytes, and with the
+/// values of the top-level members called one of `secret` replaced by `"[redacted]"`. No other byte is touched and
+/// none is lost. `None` when `body` is not JSON.
+pub(super) fn tidy(body: &[u8], secret: &[&str]) -> Option<Vec<u8>> {
+    // The scanner below relies on valid syntax, and on the parser's limit of nesting.
+    Json::parse(body).ok()?;
+    let start = skip_space(body, 0);
+    let mut out = body.get(..start)?.to_vec();
+    let end = tidy_value(body, start, secret, &mut out)?;
+    out.extend_from_slice(body.get(end..)?);
     Some(out)
+}
+
+/// Writes the value at `start` tidily; gives where it ends.
+fn tidy_value(body: &[u8], start: usize, secret: &[&str], out: &mut Vec<u8>) -> Option<usize> {
+    let object = match body.get(start)? {
+        b'{' => true,
+        b'[' => false,
+        _ => {
+            let end = skip_value(body, start);
+            out.extend_from_slice(body.get(start..end)?);
+            return Some(end);
+        }
+    };
+    // Elements move, what stands between them (space, commas) stays where it is.
+    let (mut elements, mut gaps) = (Vec::new(), Vec::new());
+    let mut at = start + 1;
+    loop {
+        let from = skip_space(body, at);
+        gaps.push(body.get(at..from)?);
+        if matches!(body.get(from)?, b']' | b'}') {
+            at = from;
+            break;
+        }
+        let mut element = Vec::new();
+        let mut value = from;
+        if object {
+            let name_end = skip_string(body, from);
+            value = skip_space(body, skip_space(body, name_end) + 1);
+            element.extend_from_slice(body.get(from..value)?);
+            // The name may be spelled with escapes: compare what it means.
+            let name: String = serde_json::from_slice(body.get(from..name_end)?).ok()?;
+            if secret.contains(&name.as_str()) {
+                element.extend_from_slice(REDACTED);
+                at = skip_value(body, value);
+            } else {
+                at = tidy_value(body, value, &[], &mut element)?;
+            }
+        } else {
+            at = tidy_value(body, value, &[], &mut element)?;
+        }
+        elements.push(element);
+        let after = skip_space(body, at);
+        if body.get(after)? == &b',' {
+            gaps.push(body.get(at..=after)?);
+            at = after + 1;
+        }
+    }
+    elements.sort_unstable();
+    out.push(*body.get(start)?);
+    let (mut elements, mut gaps) = (elements.into_iter(), gaps.into_iter());
+    out.extend_from_slice(gaps.next()?);
+    for element in elements.by_ref() {
+        out.extend_from_slice(&element);
+        out.extend(gaps.by_ref().take(2).flatten());
+    }
+    out.push(*body.get(at)?);
+    Some(at + 1)
 }
 
 fn skip_space(body: &[u8], mut at: usize) -> usize {
@@ -192,7 +227,7 @@ fn skip_value(body: &[u8], mut at: usize) -> usize {
                 depth -= 1;
                 at += 1;
             }
-            b',' if depth == 0 => return at,
+            b',' | b' ' | b'\t' | b'\r' | b'\n' if depth == 0 => return at,
             _ => at += 1,
         }
         if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
@@ -207,27 +242,48 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn redacted(body: &str) -> Option<String> {
-        redact(body.as_bytes(), &["metadata"]).map(|b| String::from_utf8(b).unwrap())
+    fn tidied(body: &str) -> Option<String> {
+        tidy(body.as_bytes(), &["metadata"]).map(|b| String::from_utf8(b).unwrap())
     }
 
     #[test]
-    fn redaction_touches_the_named_member_only() {
+    fn redaction_touches_the_named_members_only() {
         for (body, expected) in [
             (r#"{"metadata": {"EK": "\"pk\""}, "name": "n"}"#, r#"{"metadata": "[redacted]", "name": "n"}"#),
-            (r#"{"name":"n","metadata":{}}"#, r#"{"name":"n","metadata":"[redacted]"}"#),
+            (r#"{"metadata":{},"name":"n"}"#, r#"{"metadata":"[redacted]","name":"n"}"#),
             (r#" { "metadata" : [1,[2]] } "#, r#" { "metadata" : "[redacted]" } "#),
-            (r#"{"metadata":12,"a":1}"#, r#"{"metadata":"[redacted]","a":1}"#),
-            (r#"{"metadata":"x\\\"}","a":"}"}"#, r#"{"metadata":"[redacted]","a":"}"}"#),
+            (r#"{"a":1,"metadata":12}"#, r#"{"a":1,"metadata":"[redacted]"}"#),
+            (r#"{"a":"}","metadata":"x\\\"}"}"#, r#"{"a":"}","metadata":"[redacted]"}"#),
             (r#"{"a":{"metadata":1},"b":"metadata"}"#, r#"{"a":{"metadata":1},"b":"metadata"}"#),
             (r#"{"metadata":1,"metadata":2}"#, r#"{"metadata":"[redacted]","metadata":"[redacted]"}"#),
             (r#"{"\u006detadata":1}"#, r#"{"\u006detadata":"[redacted]"}"#),
             ("{}", "{}"),
+            ("[]", "[]"),
+            (" null ", " null "),
         ] {
-            assert_eq!(redacted(body).as_deref(), Some(expected), "{body}");
+            assert_eq!(tidied(body).as_deref(), Some(expected), "{body}");
         }
-        for body in ["", "[]", "null", r#"{"metadata":"x"#, r#"{"metadata":{}} x"#] {
-            assert_eq!(redacted(body), None, "{body}");
+        for body in ["", r#"{"metadata":"x"#, r#"{"metadata":{}} x"#, "[1,]"] {
+            assert_eq!(tidied(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn order_is_that_of_bytes_and_space_stays() {
+        for (body, expected) in [
+            (r#"["b", "a"]"#, r#"["a", "b"]"#),
+            (r#"[ 2,1 , 3]"#, r#"[ 1,2 , 3]"#),
+            (r#"{"b": [2, 1], "a": {"d": 1, "c": []}}"#, r#"{"a": {"c": [], "d": 1}, "b": [1, 2]}"#),
+            (
+                r#"[{"l": "y", "n": {"b": 1, "a": 2}}, {"l": "x"}]"#,
+                r#"[{"l": "x"}, {"l": "y", "n": {"a": 2, "b": 1}}]"#,
+            ),
+            (r#"["a", "a"]"#, r#"["a", "a"]"#),
+            ("[ ]", "[ ]"),
+            ("[1 ]", "[1 ]"),
+        ] {
+            assert_eq!(tidied(body).as_deref(), Some(expected), "{body}");
+            assert_eq!(tidied(expected).as_deref(), Some(expected), "{body}");
         }
     }
 
@@ -259,24 +315,58 @@ mod tests {
         })
     }
 
+    /// The same with every list in order, and the secret gone.
+    fn sorted(value: serde_json::Value, top: bool) -> serde_json::Value {
+        use serde_json::Value;
+        match value {
+            Value::Array(items) => {
+                let mut items: Vec<Value> = items.into_iter().map(|v| sorted(v, false)).collect();
+                items.sort_by_key(Value::to_string);
+                items.into()
+            }
+            Value::Object(members) => {
+                let tidy = |(name, value)| {
+                    let value =
+                        if top && name == "metadata" { "[redacted]".into() } else { sorted(value, false) };
+                    (name, value)
+                };
+                Value::Object(members.into_iter().map(tidy).collect())
+            }
+            other => other,
+        }
+    }
+
+    /// Turns every list around.
+    fn reversed(value: serde_json::Value) -> serde_json::Value {
+        use serde_json::Value;
+        match value {
+            Value::Array(items) => items.into_iter().rev().map(reversed).collect::<Vec<_>>().into(),
+            Value::Object(members) => {
+                Value::Object(members.into_iter().map(|(n, v)| (n, reversed(v))).collect())
+            }
+            other => other,
+        }
+    }
+
     proptest! {
         #[test]
-        fn redaction_agrees_with_a_parser(value in any_json(), pretty: bool) {
+        fn tidying_agrees_with_a_parser(value in any_json(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-            let mut expected = value;
-            if let Some(object) = expected.as_object_mut()
-                && let Some(secret) = object.get_mut("metadata") {
-                *secret = "[redacted]".into();
-            }
-            match redact(text.as_bytes(), &["metadata"]) {
-                Some(out) => prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), expected),
-                None => prop_assert!(!expected.is_object()),
-            }
+            let out = tidied(&text).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&out).unwrap();
+            prop_assert_eq!(sorted(read, false), sorted(value, true));
+            prop_assert_eq!(tidied(&out), Some(out));
+        }
+
+        #[test]
+        fn order_in_does_not_matter(value in any_json()) {
+            let text = |v| serde_json::to_string(v).unwrap();
+            prop_assert_eq!(tidied(&text(&value)), tidied(&text(&reversed(value.clone()))));
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
-            let _ = redact(&bytes, &["metadata"]);
+            let _ = tidy(&bytes, &["metadata"]);
         }
     }
 }

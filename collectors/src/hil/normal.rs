@@ -52,7 +52,7 @@ pub(super) fn listed(pages: &Pages) -> [Option<BTreeSet<Ask>>; 3] {
     let mut reader = Reader { pages, doubts: Vec::new() };
     let switches = reader.labels(&Ask::Switches).map(|l| l.into_iter().map(Ask::Switch).collect());
     let nodes = reader.labels(&Ask::Nodes).map(|l| l.into_iter().map(Ask::Node).collect());
-    let networks = match reader.open(&Ask::Networks, &[]) {
+    let networks = match reader.open(&Ask::Networks, None) {
         Some(Json::Object(members)) => {
             Some(members.into_iter().map(|(name, _)| Ask::Network(name)).collect())
         }
@@ -80,22 +80,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn doubt(&mut self, about: impl Into<String>, what: impl Into<String>, again: &[Ask]) {
-        let again = again.iter().filter(|a| a.unaskable().is_none()).cloned().collect();
+    fn doubt(&mut self, about: impl Into<String>, what: impl Into<String>, again: &[&Ask]) {
+        let again = again.iter().filter(|a| a.unaskable().is_none()).map(|&a| a.clone()).collect();
         self.doubts.push(Doubt { anomaly: Anomaly { about: about.into(), what: what.into() }, again });
     }
 
-    /// The JSON of a page that answered 200; otherwise a doubt. `lists` are asked again when the page is gone.
-    fn open(&mut self, ask: &Ask, lists: &[Ask]) -> Option<Json> {
+    /// The JSON of a page that answered 200; otherwise a doubt. `list` is asked again when the page is gone.
+    fn open(&mut self, ask: &Ask, list: Option<&Ask>) -> Option<Json> {
         let path = ask.path();
         let Some(answer) = self.pages.get(ask) else {
             match ask.unaskable() {
                 Some(why) => self.doubt(path, format!("cannot be asked for: {why}; rename it in HIL"), &[]),
-                None => self.doubt(path, "was not read; an answer was expected", &[ask.clone()]),
+                None => self.doubt(path, "was not read; an answer was expected", &[ask]),
             }
             return None;
         };
-        let mut again = vec![ask.clone()];
+        let mut again = vec![ask];
         let what = match (answer.status, Json::parse(&answer.body)) {
             (200, Ok(json)) => {
                 if let Some(name) = json.repeated() {
@@ -109,7 +109,7 @@ impl Reader<'_> {
                 format!("found no JSON ({why}) but \"{}\"", quote(&answer.body))
             }
             (status, _) if answer.not_found() => {
-                again.extend_from_slice(lists);
+                again.extend(list);
                 format!(
                     "HIL listed it and then did not know it ({status}: {}): it was removed during the crawl, or the \
                      database is inconsistent",
@@ -168,23 +168,19 @@ impl Reader<'_> {
     /// A page that is a list of labels.
     fn labels(&mut self, ask: &Ask) -> Option<BTreeSet<String>> {
         let about = ask.path();
-        match self.open(ask, &[])? {
+        match self.open(ask, None)? {
             Json::List(items) => {
                 let texts = self.texts(&about, &items);
                 let mut labels = BTreeSet::new();
                 for text in texts {
                     if !labels.insert(text.clone()) {
-                        self.doubt(
-                            &about,
-                            format!("lists \"{}\" twice", quote(text.as_bytes())),
-                            &[ask.clone()],
-                        );
+                        self.doubt(&about, format!("lists \"{}\" twice", quote(text.as_bytes())), &[ask]);
                     }
                 }
                 Some(labels)
             }
             other => {
-                self.doubt(about, format!("is {}; a list was expected", other.kind()), &[ask.clone()]);
+                self.doubt(about, format!("is {}; a list was expected", other.kind()), &[ask]);
                 None
             }
         }
@@ -201,11 +197,7 @@ impl Reader<'_> {
         for label in have {
             if !listed.contains(&label) {
                 let shown = quote(label.as_bytes());
-                self.doubt(
-                    list.path(),
-                    format!("does not list \"{shown}\", whose page was read"),
-                    &[list.clone()],
-                );
+                self.doubt(list.path(), format!("does not list \"{shown}\", whose page was read"), &[list]);
                 listed.insert(label);
             }
         }
@@ -221,7 +213,7 @@ impl Reader<'_> {
                 quote(name.as_bytes()),
                 quote(label.as_bytes())
             );
-            self.doubt(about, what, &[ask.clone()]);
+            self.doubt(about, what, &[ask]);
         }
     }
 
@@ -234,7 +226,7 @@ impl Reader<'_> {
         for switch in self.pages_of(&Ask::Switches, listed, have.collect()) {
             let ask = Ask::Switch(switch.clone());
             let about = ask.path();
-            let Some(page) = self.open(&ask, &[Ask::Switches]) else { continue };
+            let Some(page) = self.open(&ask, Some(&Ask::Switches)) else { continue };
             self.check_name(&about, &page, &switch, &ask);
             let Some(items) = self.member(&about, &page, "ports", "a list", list) else { continue };
             let mut known = BTreeSet::new();
@@ -254,10 +246,10 @@ impl Reader<'_> {
     fn networks(&mut self) -> Vlans {
         let ask = Ask::Networks;
         let about = ask.path();
-        let members = match self.open(&ask, &[])? {
+        let members = match self.open(&ask, None)? {
             Json::Object(members) => members,
             other => {
-                self.doubt(about, format!("is {}; an object was expected", other.kind()), &[ask]);
+                self.doubt(about, format!("is {}; an object was expected", other.kind()), &[&ask]);
                 return None;
             }
         };
@@ -307,7 +299,7 @@ impl Reader<'_> {
         for node in self.pages_of(&Ask::Nodes, listed, have.collect()) {
             let ask = Ask::Node(node.clone());
             let about = ask.path();
-            let Some(page) = self.open(&ask, &[Ask::Nodes]) else { continue };
+            let Some(page) = self.open(&ask, Some(&Ask::Nodes)) else { continue };
             self.check_name(&about, &page, &node, &ask);
             let project = self.member(&about, &page, "project", "a string or null", text_or_null).flatten();
             let Some(nics) = self.member(&about, &page, "nics", "a list", list) else { continue };
@@ -344,7 +336,7 @@ impl Reader<'_> {
                     };
                     let known = vlans.as_ref().map(|v| v.get(network));
                     if known == Some(None) {
-                        let again = [Ask::Networks, ask.clone(), Ask::Network(network.clone())];
+                        let theirs = Ask::Network(network.clone());
                         let network = quote(network.as_bytes());
                         self.doubt(
                             &about,
@@ -352,7 +344,7 @@ impl Reader<'_> {
                                 "is on network \"{network}\", which {} does not list",
                                 Ask::Networks.path()
                             ),
-                            &again,
+                            &[&Ask::Networks, &ask, &theirs],
                         );
                     }
                     let vlan = known.flatten().map(|(vlan, _)| vlan);
@@ -415,7 +407,7 @@ impl Reader<'_> {
                 quote(port.to_string().as_bytes()),
                 page.path()
             );
-            self.doubt(about, what, &[node.clone(), page, Ask::Switches]);
+            self.doubt(about, what, &[node, &page, &Ask::Switches]);
         }
     }
 
@@ -449,7 +441,7 @@ impl Reader<'_> {
                 quote(network.as_bytes()),
                 quote(channel.as_bytes())
             );
-            self.doubt(about, what, &[Ask::Networks, node.clone()]);
+            self.doubt(about, what, &[&Ask::Networks, node]);
         }
         read
     }
@@ -465,7 +457,7 @@ impl Reader<'_> {
             // An owner that cannot be read gives nobody a right. The doubt makes the declaration unreadable.
             let mut owner = Owner::Admin;
             let mut second = None;
-            if let Some(page) = self.open(&ask, &[Ask::Networks]) {
+            if let Some(page) = self.open(&ask, Some(&Ask::Networks)) {
                 self.check_name(&about, &page, &name, &ask);
                 match self.member(&about, &page, "owner", "a string", text) {
                     // HIL writes "admin" for "no project". A project labelled `admin` looks the same, and has its
@@ -479,7 +471,7 @@ impl Reader<'_> {
             let Some((vlan, access)) = vlans.as_ref().and_then(|v| v.get(&name)) else { continue };
             if second.as_ref().is_some_and(|second| second != access) {
                 let what = format!("has another access list than {}", Ask::Networks.path());
-                self.doubt(&about, what, &[Ask::Networks, ask]);
+                self.doubt(&about, what, &[&Ask::Networks, &ask]);
             }
             declared.networks.insert(name, Network { vlan: vlan.clone(), owner, access: access.clone() });
         }
@@ -515,9 +507,10 @@ impl Reader<'_> {
             };
             let nic = quote(nic.as_bytes());
             let what = format!("{says} says that nic \"{nic}\" is connected, {denies} does not");
-            let mut again = vec![Ask::Network(network.to_owned()), page];
+            let this = Ask::Network(network.to_owned());
+            let mut again = vec![&this, &page];
             if !nodes.read.contains(node) {
-                again.push(Ask::Nodes);
+                again.push(&Ask::Nodes);
             }
             self.doubt(about, what, &again);
         }
@@ -532,7 +525,7 @@ impl Reader<'_> {
                 continue;
             }
             let about = ask.path();
-            let Some(page) = self.open(&ask, &[]) else { continue };
+            let Some(page) = self.open(&ask, None) else { continue };
             let status = self.member(&about, &page, "status", "a string", text);
             let node = self.member(&about, &page, "node", "a string", text);
             let nic = self.member(&about, &page, "nic", "a string", text);
