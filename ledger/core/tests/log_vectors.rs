@@ -2,7 +2,7 @@
 //!
 //! A vector is one scenario: header lines `name: value`, a line `---`, then the bytes to the end of the file (with
 //! `form: hex`, hex digits and white space instead). `expect` is `ok` or the kind of refusal: the name of the error's
-//! variant, in lower case with hyphens. The vectors were made by another program, not by the code under test.
+//! variant, in lower case with hyphens. Every vector is named on the format page whose sentence it pins. The vectors were made by another program, not by the code under test.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,6 +18,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
+const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats");
 
 struct Vector {
     name: String,
@@ -105,10 +106,14 @@ fn kind(error: &impl Debug) -> String {
     out
 }
 
-fn walk(area: &str, check: impl Fn(&Vector)) {
+fn walk(area: &str, page: &str, check: impl Fn(&Vector)) {
+    let page = std::fs::read_to_string(format!("{PAGES}/{page}.md")).unwrap();
     let mut count = 0;
     for file in std::fs::read_dir(format!("{VECTORS}/{area}")).unwrap() {
-        let vector = Vector::read(&file.unwrap().path());
+        let file = file.unwrap();
+        let vector = Vector::read(&file.path());
+        let named = page.contains(&format!("`{}`", file.file_name().display()));
+        assert!(named, "{}: its page names no sentence that it pins", vector.name);
         check(&vector);
         let used = vector.used.borrow();
         for (key, _) in &vector.headers {
@@ -122,7 +127,7 @@ fn walk(area: &str, check: impl Fn(&Vector)) {
 
 #[test]
 fn notes() {
-    walk("note", |v| match v.get("as") {
+    walk("note", "checkpoint", |v| match v.get("as") {
         "note" => {
             let keys = v.keys("key");
             v.judge(Note::parse(&v.body).and_then(|note| {
@@ -149,7 +154,7 @@ fn notes() {
 
 #[test]
 fn checkpoints() {
-    walk("checkpoint", |v| {
+    walk("checkpoint", "checkpoint", |v| {
         let (log, cosigners) = (&v.keys("log")[0], v.keys("cosigner"));
         v.judge(SignedCheckpoint::parse(&v.body).and_then(|note| {
             let checkpoint = note.open(log)?;
@@ -166,7 +171,7 @@ fn checkpoints() {
 
 #[test]
 fn trees_and_proofs() {
-    walk("merkle", |v| match v.get("kind") {
+    walk("merkle", "proof", |v| match v.get("kind") {
         "leaf" => {
             assert_eq!(merkle::leaf_hash(&v.body), v.hash("hash"), "{}", v.name);
         }
@@ -199,7 +204,7 @@ fn trees_and_proofs() {
 
 #[test]
 fn tiles_and_bundles() {
-    walk("tiles", |v| match v.get("kind") {
+    walk("tiles", "tiles", |v| match v.get("kind") {
         "path" => v.judge(TilePath::parse(v.text()).map(|path| {
             let kind = match path.kind() {
                 TileKind::Hashes(level) => format!("level {level}"),
@@ -248,7 +253,7 @@ fn tiles_and_bundles() {
 
 #[test]
 fn envelopes() {
-    walk("dsse", |v| match v.get("kind") {
+    walk("dsse", "envelope", |v| match v.get("kind") {
         "pae" => {
             assert_eq!(
                 dsse::pae(v.get("type"), &hex::decode(v.get("payload")).unwrap()),
