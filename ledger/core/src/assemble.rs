@@ -17,6 +17,7 @@ use crate::slice::{
 use crate::time::Timestamp;
 use crate::vlan::{VlanId, VlanSet};
 use crate::vlantree::VlanTree;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A source as one poll met it.
@@ -35,7 +36,7 @@ pub struct SourceView<'a> {
 pub struct SwitchView<'a> {
     /// Reader, identity, failure.
     pub source: SourceView<'a>,
-    /// The reading; `None` on failure.
+    /// The reading; `None` on failure, and not looked at beside one.
     pub observed: Option<&'a Observed>,
 }
 
@@ -52,7 +53,8 @@ pub struct Inputs<'a> {
     pub declared: &'a Declared,
     /// How the cloud manager was met.
     pub manager: SourceView<'a>,
-    /// How each switch of the scope was met. One that is absent was silent.
+    /// How each switch of the scope was met. One that is absent was silent; one the scope does not name is not
+    /// audited and not looked at.
     pub switches: &'a BTreeMap<String, SwitchView<'a>>,
     /// Ports that may count as moving, see [`active_moving`].
     pub moving: &'a BTreeSet<PortId>,
@@ -125,7 +127,54 @@ pub fn assemble(inputs: &Inputs<'_>) -> Assembly {
     Assembler::new(inputs).run()
 }
 
-// What the scope and the cloud manager say of one logical port.
+// A port by names that live as long as the inputs, so that ten thousands of them cost no copies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct At<'a> {
+    switch: &'a str,
+    port: &'a str,
+}
+
+impl<'a> At<'a> {
+    fn of(id: &'a PortId) -> At<'a> {
+        At { switch: &id.switch, port: &id.port }
+    }
+
+    fn id(self) -> PortId {
+        PortId::new(self.switch, self.port)
+    }
+}
+
+// What was read of one logical port.
+enum Line<'a> {
+    Read(&'a PortState),
+    Unreadable(Cow<'a, VlanSet>),
+    // The scope or the cloud manager knows it; a switch that does not list it carries nothing there.
+    Unlisted,
+}
+
+impl<'a> Line<'a> {
+    fn carried(&self) -> Cow<'a, VlanSet> {
+        match self {
+            Line::Read(s) if s.untagged.is_none() => Cow::Borrowed(&s.tagged),
+            Line::Read(s) => Cow::Owned(s.carries()),
+            Line::Unreadable(might_carry) => might_carry.clone(),
+            Line::Unlisted => Cow::Owned(VlanSet::empty()),
+        }
+    }
+
+    fn untagged(&self) -> Option<VlanId> {
+        match self {
+            Line::Read(s) => s.untagged,
+            _ => None,
+        }
+    }
+
+    fn down(&self) -> bool {
+        matches!(self, Line::Read(s) if s.admin_down == Some(true))
+    }
+}
+
+// What the cloud manager says of one logical port.
 #[derive(Default)]
 struct PortFacts<'a> {
     registered: bool,
@@ -136,83 +185,169 @@ struct PortFacts<'a> {
 struct Assembler<'a> {
     inputs: &'a Inputs<'a>,
     names: Names,
-    handles: HashMap<PortId, Peer>,
-    // Scope switch by the manager's label; a label nobody audits stands for itself.
-    labels: HashMap<&'a str, &'a str>,
+    switch_handles: HashMap<&'a str, Digest>,
+    handles: HashMap<At<'a>, Peer>,
+    // Scope switch by the manager's label; `None` for a label that two switches claim. A label nobody audits, or two
+    // claim, stands for itself.
+    labels: HashMap<&'a str, Option<&'a str>>,
     unaudited: BTreeSet<&'a str>,
-    links: HashMap<&'a PortId, (&'a PortId, &'a VlanSet)>,
-    exits: HashMap<&'a PortId, (ExitView, &'a VlanSet)>,
-    unassessed: BTreeSet<&'a PortId>,
+    // The readings of the scope's switches. One beside a failure is not used: it may be an impostor's.
+    read: BTreeMap<&'a str, &'a Observed>,
+    // Logical port by member.
+    bundles: HashMap<At<'a>, &'a str>,
+    // `None` for a port that two links claim: it has one cable, and nobody knows which.
+    links: HashMap<At<'a>, Option<(At<'a>, VlanSet)>>,
+    exits: HashMap<At<'a>, (ExitView, &'a VlanSet)>,
+    unassessed: BTreeSet<At<'a>>,
+    moving: BTreeSet<At<'a>>,
 }
 
 impl<'a> Assembler<'a> {
     fn new(inputs: &'a Inputs<'a>) -> Assembler<'a> {
         let scope = inputs.scope;
-        let mut labels = HashMap::new();
+        let mut labels: HashMap<&str, Option<&str>> = HashMap::new();
         for (name, s) in &scope.switches {
-            if s.labels.is_empty() {
-                labels.insert(name.as_str(), name.as_str());
+            let own = s.labels.is_empty().then_some(name);
+            for label in s.labels.iter().chain(own) {
+                labels.entry(label).and_modify(|claimed| *claimed = None).or_insert(Some(name));
             }
-            labels.extend(s.labels.iter().map(|l| (l.as_str(), name.as_str())));
         }
-        let links = scope.links.iter().flat_map(|l| [(&l.a, (&l.b, &l.vlans)), (&l.b, (&l.a, &l.vlans))]);
-        let exits = scope
-            .exits
-            .iter()
-            .map(|e| (&e.port, (ExitView { name: e.name.clone(), kind: e.kind }, &e.vlans)));
+        let mut links: HashMap<At<'a>, Option<(At<'a>, VlanSet)>> = HashMap::new();
+        for l in scope.links.iter().filter(|l| l.a != l.b) {
+            for (end, other) in [(At::of(&l.a), At::of(&l.b)), (At::of(&l.b), At::of(&l.a))] {
+                links
+                    .entry(end)
+                    .and_modify(|known| {
+                        *known = known
+                            .take()
+                            .filter(|(peer, _)| *peer == other)
+                            .map(|(peer, vlans)| (peer, vlans.union(&l.vlans)));
+                    })
+                    .or_insert_with(|| Some((other, l.vlans.clone())));
+            }
+        }
+        let mut exits: Vec<_> = scope.exits.iter().collect();
+        // Where two exits claim one port, the first by name counts and the other's VLANs are not allowed.
+        exits.sort_by(|a, b| b.name.cmp(&a.name).then_with(|| b.kind.cmp(&a.kind)));
+        let exits = exits
+            .into_iter()
+            .map(|e| (At::of(&e.port), (ExitView { name: e.name.clone(), kind: e.kind }, &e.vlans)))
+            .collect();
+        let mut read = BTreeMap::new();
+        for name in scope.switches.keys() {
+            if let Some(SwitchView { source: SourceView { failure: None, .. }, observed: Some(o) }) =
+                inputs.switches.get(name)
+            {
+                read.insert(name.as_str(), *o);
+            }
+        }
+        let bundles = bundles(&read);
+        let mut moving = BTreeSet::new();
+        for at in inputs.moving.iter().map(At::of) {
+            moving.insert(at);
+            // The cloud manager changes a member; what is judged is its bundle.
+            moving.extend(bundles.get(&at).map(|b| At { port: b, ..at }));
+        }
         Assembler {
             inputs,
             names: Names::default(),
+            switch_handles: HashMap::new(),
             handles: HashMap::new(),
             labels,
             unaudited: BTreeSet::new(),
-            links: links.collect(),
-            exits: exits.collect(),
-            unassessed: scope.unassessed.iter().map(|u| &u.port).collect(),
+            read,
+            bundles,
+            links,
+            exits,
+            unassessed: scope.unassessed.iter().map(|u| At::of(&u.port)).collect(),
+            moving,
         }
     }
 
-    fn switch_handle(&mut self, switch: &str) -> Digest {
+    fn switch_handle(&mut self, switch: &'a str) -> Digest {
+        if let Some(h) = self.switch_handles.get(switch) {
+            return *h;
+        }
         let handle = self.inputs.slots.switch_handle(switch);
-        self.names.switches.entry(handle).or_insert_with(|| switch.to_owned());
+        self.names.switches.insert(handle, switch.to_owned());
+        self.switch_handles.insert(switch, handle);
         handle
     }
 
-    fn handle(&mut self, id: &PortId) -> Peer {
-        if let Some(h) = self.handles.get(id) {
+    fn handle(&mut self, at: At<'a>) -> Peer {
+        if let Some(h) = self.handles.get(&at) {
             return *h;
         }
         let h = Peer {
-            switch: self.switch_handle(&id.switch),
-            port: self.inputs.slots.port_handle(&id.switch, &id.port),
+            switch: self.switch_handle(at.switch),
+            port: self.inputs.slots.port_handle(at.switch, at.port),
         };
-        self.names.ports.insert(h.port, id.clone());
-        self.handles.insert(id.clone(), h);
+        self.names.ports.insert(h.port, at.id());
+        self.handles.insert(at, h);
         h
     }
 
-    fn shown(&self, id: &PortId) -> Option<PortId> {
-        self.inputs.scope.disclose_ports.then(|| id.clone())
+    fn shown(&self, at: At<'a>) -> Option<PortId> {
+        self.inputs.scope.disclose_ports.then(|| at.id())
     }
 
     // The logical port a declared port means: through the scope's labels, and through the bundle it is in.
-    fn logical(&mut self, declared: &'a PortId) -> PortId {
+    fn logical(&mut self, declared: &'a PortId) -> At<'a> {
         let label = declared.switch.as_str();
         let switch = match self.labels.get(label) {
-            Some(s) => *s,
-            None => {
+            Some(Some(s)) => *s,
+            _ => {
                 self.unaudited.insert(label);
                 label
             }
         };
-        let own = PortId::new(switch, declared.port.as_str());
-        let observed = self.inputs.switches.get(switch).and_then(|s| s.observed);
-        match observed.and_then(|o| o.ports.get(&declared.port)) {
-            Some(PortReading::Read(PortState { aggregate: Some(bundle), .. })) => {
-                PortId::new(switch, bundle.as_str())
+        let at = At { switch, port: &declared.port };
+        self.bundles.get(&at).map_or(at, |b| At { port: b, ..at })
+    }
+
+    fn link(&self, at: At<'a>) -> Option<&(At<'a>, VlanSet)> {
+        self.links.get(&at).and_then(Option::as_ref)
+    }
+
+    // Every port that is read on its own, that something is declared on, or whose native VLAN another end needs; and
+    // the VLANs needed so.
+    fn lines(
+        &self,
+        facts: &HashMap<At<'a>, PortFacts<'a>>,
+    ) -> (Vec<(At<'a>, Line<'a>)>, HashMap<At<'a>, VlanId>) {
+        let mut lines = Vec::new();
+        let mut unlisted: BTreeSet<At<'a>> = facts.keys().copied().collect();
+        let mut natives = HashMap::new();
+        for (switch, o) in &self.read {
+            for (port, reading) in &o.ports {
+                let at = At { switch, port };
+                let line = match reading {
+                    PortReading::Unreadable { might_carry, .. } => {
+                        Line::Unreadable(Cow::Borrowed(might_carry))
+                    }
+                    PortReading::Read(s) if s.aggregate.is_none() => Line::Read(s),
+                    PortReading::Read(_) if self.bundles.contains_key(&at) => continue,
+                    // Bundled into what is not there: nobody knows what it carries.
+                    PortReading::Read(_) => Line::Unreadable(Cow::Owned(VlanSet::all())),
+                };
+                unlisted.remove(&at);
+                if let (Some(v), Some((other, vlans)), false) = (line.untagged(), self.link(at), line.down())
+                    && vlans.contains(v)
+                    && self.read.contains_key(other.switch)
+                {
+                    natives.insert(*other, v);
+                }
+                lines.push((at, line));
             }
-            _ => own,
         }
+        let listed = |at: &At<'a>| {
+            let reading = self.read.get(at.switch).and_then(|o| o.ports.get(at.port));
+            reading.is_some()
+                && !(self.bundles.contains_key(at) && matches!(reading, Some(PortReading::Read(_))))
+        };
+        unlisted.extend(natives.keys().filter(|at| !listed(at)));
+        lines.extend(unlisted.into_iter().map(|at| (at, Line::Unlisted)));
+        (lines, natives)
     }
 
     fn run(mut self) -> Assembly {
@@ -229,35 +364,28 @@ impl<'a> Assembler<'a> {
         }
         let mut wide = Vec::new();
         let mut unread_ports = Vec::new();
-        let mut lines: BTreeMap<PortId, PortReading> = BTreeMap::new();
-        // Every port that is observed on its own, or that something is declared on.
-        for (switch, view) in inputs.switches {
-            for (port, reading) in view.observed.iter().flat_map(|o| &o.ports) {
-                if !matches!(reading, PortReading::Read(PortState { aggregate: Some(_), .. })) {
-                    lines.insert(PortId::new(switch.as_str(), port.as_str()), reading.clone());
-                }
-            }
-        }
-        for id in facts.keys() {
-            lines.entry(id.clone()).or_insert_with(|| PortReading::Read(PortState::default()));
-        }
+        let nobody = PortFacts::default();
+        let (lines, natives) = self.lines(&facts);
         for (id, reading) in &lines {
+            let id = *id;
             let at = self.handle(id);
-            let fact = facts.get(id);
-            let link = self.links.get(id).copied();
-            let exit = self.exits.get(id).cloned();
-            let unassessed = self.unassessed.contains(id);
-            let moving = inputs.moving.contains(id);
-            let registered = fact.is_some_and(|f| f.registered);
-            let peer = link.map(|(other, vlans)| (self.handle(other), vlans));
-            let (carried, untagged, down, unreadable) = match reading {
-                PortReading::Read(s) => (s.carries(), s.untagged, s.admin_down == Some(true), false),
-                PortReading::Unreadable { might_carry, .. } => (might_carry.clone(), None, false, true),
-            };
+            let fact = facts.get(&id).unwrap_or(&nobody);
+            let link = self.link(id).cloned();
+            let peer = link.as_ref().map(|(other, vlans)| (self.handle(*other), vlans));
+            let exit = self.exits.get(&id).cloned();
+            let unassessed = self.unassessed.contains(&id);
+            let moving = self.moving.contains(&id);
+            let (carried, untagged, down) = (reading.carried(), reading.untagged(), reading.down());
+            let unreadable = matches!(reading, Line::Unreadable(_));
             let is_wide = carried.len() > WIDE;
             if is_wide && unreadable {
-                let vlans = carried.clone();
-                unread_ports.push(UnreadPort { switch: at.switch, port: at.port, vlans, unassessed });
+                unread_ports.push(UnreadPort {
+                    switch: at.switch,
+                    port: at.port,
+                    vlans: carried.clone().into_owned(),
+                    link: peer.map(|p| p.0),
+                    unassessed,
+                });
             } else if is_wide {
                 let mut allowed = VlanSet::empty();
                 if let Some((_, vlans)) = &peer {
@@ -266,7 +394,8 @@ impl<'a> Assembler<'a> {
                 if let Some((_, vlans)) = &exit {
                     allowed = allowed.union(vlans);
                 }
-                let tagged = untagged.map_or(carried.clone(), |v| carried.difference(&VlanSet::one(v)));
+                let tagged = untagged
+                    .map_or_else(|| carried.clone().into_owned(), |v| carried.difference(&VlanSet::one(v)));
                 wide.push(WidePort {
                     switch: at.switch,
                     port: at.port,
@@ -276,15 +405,16 @@ impl<'a> Assembler<'a> {
                     allowed,
                     link: peer.map(|p| p.0),
                     exit: exit.as_ref().map(|e| e.0.clone()),
-                    registered,
+                    registered: fact.registered,
                     down,
                     unassessed,
                     moving,
                 });
             }
-            // One line per VLAN: those declared here, and those carried unless the port is listed as wide.
+            // One line per VLAN: those declared here, those carried unless the port is listed as wide, and the one
+            // that the other end of a link carries untagged.
             let mut declared: BTreeMap<u16, Vec<DeclaredAs>> = BTreeMap::new();
-            for a in fact.iter().flat_map(|f| &f.attachments) {
+            for a in &fact.attachments {
                 if let Some((v, network)) = indices.by_name.get(a.network.as_str()) {
                     let line = DeclaredAs { network: *network, carried: carried_as(&a.channel) };
                     declared.entry(*v).or_default().push(line);
@@ -293,6 +423,9 @@ impl<'a> Assembler<'a> {
             let mut vlans: BTreeSet<u16> = declared.keys().copied().collect();
             if !is_wide {
                 vlans.extend(carried.iter().map(VlanId::get));
+            }
+            if !is_wide || unreadable {
+                vlans.extend(natives.get(&id).map(|v| v.get()));
             }
             for v in vlans {
                 let Some(vlan) = VlanId::new(v) else { continue };
@@ -311,8 +444,8 @@ impl<'a> Assembler<'a> {
                     name: self.shown(id),
                     carries,
                     declared,
-                    registered,
-                    mixed: fact.is_some_and(|f| f.nodes.len() > 1),
+                    registered: fact.registered,
+                    mixed: fact.nodes.len() > 1,
                     link: peer.filter(|(_, vlans)| vlans.contains(vlan)).map(|p| p.0),
                     exit: exit.as_ref().filter(|(_, vlans)| vlans.contains(vlan)).map(|e| e.0.clone()),
                     down,
@@ -348,23 +481,23 @@ impl<'a> Assembler<'a> {
         Assembly { common, slices, networks, unassessable, names: self.names }
     }
 
-    fn declared_facts(&mut self) -> BTreeMap<PortId, PortFacts<'a>> {
+    fn declared_facts(&mut self) -> HashMap<At<'a>, PortFacts<'a>> {
         let declared = self.inputs.declared;
-        let mut facts: BTreeMap<PortId, PortFacts<'a>> = BTreeMap::new();
+        let mut facts: HashMap<At<'a>, PortFacts<'a>> = HashMap::new();
         for port in &declared.registered {
-            let id = self.logical(port);
-            facts.entry(id).or_default().registered = true;
+            let at = self.logical(port);
+            facts.entry(at).or_default().registered = true;
         }
         for cable in &declared.cabling {
-            let id = self.logical(&cable.port);
-            let f = facts.entry(id).or_default();
+            let at = self.logical(&cable.port);
+            let f = facts.entry(at).or_default();
             f.registered = true;
             f.nodes.insert(&cable.node);
         }
         for a in &declared.attachments {
             if let Some(port) = &a.port {
-                let id = self.logical(port);
-                let f = facts.entry(id).or_default();
+                let at = self.logical(port);
+                let f = facts.entry(at).or_default();
                 f.registered = true;
                 f.nodes.insert(&a.node);
                 f.attachments.push(a);
@@ -380,8 +513,8 @@ impl<'a> Assembler<'a> {
         let mut members: HashMap<&str, Vec<Member>> = HashMap::new();
         for a in &declared.attachments {
             let at = a.port.as_ref().map(|p| {
-                let id = self.logical(p);
-                self.handle(&id)
+                let at = self.logical(p);
+                self.handle(at)
             });
             members.entry(a.network.as_str()).or_default().push(Member {
                 project: a.project.clone(),
@@ -438,6 +571,9 @@ impl<'a> Assembler<'a> {
         };
         let mut switches = Vec::new();
         for (name, view) in inputs.switches {
+            if !inputs.scope.switches.contains_key(name) {
+                continue;
+            }
             switches.push(RosterSwitch {
                 switch: self.switch_handle(name),
                 name: inputs.scope.disclose_ports.then(|| name.clone()),
@@ -452,16 +588,17 @@ impl<'a> Assembler<'a> {
         let inputs = self.inputs;
         let mut unassessed = Vec::new();
         for u in &inputs.scope.unassessed {
-            let h = self.handle(&u.port);
-            let name = self.shown(&u.port);
+            let at = At::of(&u.port);
+            let h = self.handle(at);
             unassessed.push(UnassessedView {
                 switch: h.switch,
                 port: h.port,
-                name,
+                name: self.shown(at),
                 reason: u.reason.clone(),
             });
         }
         unassessed.sort();
+        unassessed.dedup_by_key(|u| (u.switch, u.port));
         ScopeView { v: 1, domain: inputs.scope.domain.clone(), entry: inputs.scope_seq, unassessed }
     }
 
@@ -482,23 +619,26 @@ impl<'a> Assembler<'a> {
                 switches.push(Unread { switch: self.switch_handle(name), failure });
             }
         }
-        for label in std::mem::take(&mut self.unaudited) {
-            let used = |a: &Attachment| a.port.as_ref().is_some_and(|p| p.switch == label);
-            if inputs.declared.attachments.iter().any(used) {
-                switches.push(Unread { switch: self.switch_handle(label), failure: Failure::Unaudited });
-            }
+        let mut unaudited = std::mem::take(&mut self.unaudited);
+        unaudited.retain(|label| {
+            let used = |a: &Attachment| a.port.as_ref().is_some_and(|p| p.switch == *label);
+            inputs.declared.attachments.iter().any(used)
+        });
+        let ends = inputs.scope.links.iter().flat_map(|l| [&l.a, &l.b]).map(|p| p.switch.as_str());
+        unaudited.extend(ends.filter(|s| !inputs.scope.switches.contains_key(*s)));
+        for label in unaudited {
+            switches.push(Unread { switch: self.switch_handle(label), failure: Failure::Unaudited });
         }
         switches.sort();
+        switches.dedup_by_key(|u| u.switch);
         let manager =
             inputs.manager.failure.or((!inputs.declared.anomalies.is_empty()).then_some(Failure::Unreadable));
         Coverage { v: 1, manager, switches, ports }
     }
 
     fn bypasses(&mut self) -> Bypasses {
-        let inputs = self.inputs;
         let mut switches = Vec::new();
-        for (name, view) in inputs.switches {
-            let Some(o) = view.observed else { continue };
+        for (name, o) in self.read.clone() {
             let mut dirty = Vec::new();
             let mut unread = Vec::new();
             let unfiltered = o.ports.values().any(
@@ -506,11 +646,12 @@ impl<'a> Assembler<'a> {
             );
             for class in BypassClass::ALL {
                 match o.bypasses.get(&class) {
-                    Some(BypassReading::Dirty { vlans, .. }) => {
-                        dirty.push(DirtyClass { class, vlans: vlans.clone() });
-                    }
+                    // Whatever is said of the switch as a whole, one open port lets every VLAN in.
                     _ if class == BypassClass::IngressFiltering && unfiltered => {
                         dirty.push(DirtyClass { class, vlans: VlanSet::all() });
+                    }
+                    Some(BypassReading::Dirty { vlans, .. }) => {
+                        dirty.push(DirtyClass { class, vlans: vlans.clone() });
                     }
                     Some(BypassReading::Clean) => {}
                     Some(BypassReading::NotRead { .. }) | None => unread.push(class),
@@ -523,6 +664,37 @@ impl<'a> Assembler<'a> {
         switches.sort();
         Bypasses { v: 1, switches }
     }
+}
+
+// Which logical port each member is in. A member says so itself; where its own answer is missing or not understood,
+// the bundle that lists it does. A bundle that is not there, or is itself in a bundle, is none.
+fn bundles<'a>(read: &BTreeMap<&'a str, &'a Observed>) -> HashMap<At<'a>, &'a str> {
+    let mut bundles = HashMap::new();
+    for (switch, o) in read {
+        let o: &'a Observed = o;
+        for (port, reading) in &o.ports {
+            let PortReading::Read(state) = reading else { continue };
+            let logical = |name: &str| match o.ports.get(name) {
+                Some(PortReading::Read(s)) => s.aggregate.is_none(),
+                Some(PortReading::Unreadable { .. }) => true,
+                None => false,
+            };
+            match &state.aggregate {
+                Some(bundle) if logical(bundle) => {
+                    bundles.insert(At { switch, port }, bundle.as_str());
+                }
+                Some(_) => {}
+                None => {
+                    for member in &state.members {
+                        if !matches!(o.ports.get(member), Some(PortReading::Read(_))) {
+                            bundles.insert(At { switch, port: member }, port.as_str());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    bundles
 }
 
 #[derive(Default)]

@@ -6,7 +6,7 @@
 use crate::assemble::may_join;
 use crate::hash::Digest;
 use crate::json;
-use crate::model::{Access, BypassClass, Failure};
+use crate::model::{Access, BypassClass, ExitKind, Failure};
 use crate::slice::{
     BypassView, Carries, Common, ExitView, NetworkSection, Peer, Slice, SlicePort, UnassessedView, WidePort,
 };
@@ -233,8 +233,8 @@ pub enum Inconsistent {
         /// The network.
         name: String,
     },
-    /// A port is listed twice or out of order.
-    #[error("the slice or the wide section lists ports twice or out of order")]
+    /// Something is listed twice or out of order.
+    #[error("the slice or a section lists something twice or out of order")]
     Order,
     /// The attachments of the section are not the declarations of the slice.
     #[error("the attachments of network {name:?} are not those its slice declares on ports")]
@@ -247,25 +247,80 @@ pub enum Inconsistent {
 /// The common part, indexed once for judging many networks.
 pub struct CommonIndex<'a> {
     common: &'a Common,
-    unread: HashMap<Digest, Failure>,
-    bypasses: HashMap<Digest, &'a BypassView>,
+    // Whether every section lists each thing once and in order; if not, nothing is judged by it.
+    ordered: bool,
+    // Every switch the common part speaks of, by handle: its place in `seats`.
+    places: HashMap<Digest, usize>,
+    seats: Vec<Seat<'a>>,
+    // The places of seats that have something to say: not read, or a class that is not clean.
+    notable: Vec<usize>,
     reasons: HashMap<(Digest, Digest), &'a UnassessedView>,
-    wide: HashMap<(Digest, Digest), &'a WidePort>,
-    all_vlans: BTreeSet<(Digest, Digest)>,
+    wide: HashMap<(Digest, Digest), usize>,
+    // For each wide port: its switch, the switch at the other end of its link, and whether it carries every VLAN.
+    wide_seats: Vec<(usize, Option<usize>, bool)>,
+}
+
+// What the common part says of one switch.
+#[derive(Clone, Copy)]
+struct Seat<'a> {
+    handle: Digest,
+    failure: Option<Failure>,
+    bypass: Option<&'a BypassView>,
 }
 
 impl<'a> CommonIndex<'a> {
     /// Indexes the common part.
     pub fn new(common: &'a Common) -> CommonIndex<'a> {
-        let wide = &common.wide.ports;
-        CommonIndex {
+        let (coverage, wide) = (&common.coverage, &common.wide.ports);
+        let ordered = common.roster.switches.is_sorted_by(|a, b| a.switch < b.switch)
+            && common.scope.unassessed.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port))
+            && coverage.switches.is_sorted_by(|a, b| a.switch < b.switch)
+            && coverage.ports.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port))
+            && common.bypasses.switches.is_sorted_by(|a, b| a.switch < b.switch)
+            && wide.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port));
+        let mut index = CommonIndex {
             common,
-            unread: common.coverage.switches.iter().map(|u| (u.switch, u.failure)).collect(),
-            bypasses: common.bypasses.switches.iter().map(|b| (b.switch, b)).collect(),
+            ordered,
+            places: HashMap::new(),
+            seats: Vec::new(),
+            notable: Vec::new(),
             reasons: common.scope.unassessed.iter().map(|u| ((u.switch, u.port), u)).collect(),
-            wide: wide.iter().map(|w| ((w.switch, w.port), w)).collect(),
-            all_vlans: wide.iter().filter(|w| w.carries_all()).map(|w| (w.switch, w.port)).collect(),
+            wide: wide.iter().enumerate().map(|(i, w)| ((w.switch, w.port), i)).collect(),
+            wide_seats: Vec::new(),
+        };
+        for s in &common.roster.switches {
+            let i = index.seat(s.switch);
+            index.seats[i].failure = None;
         }
+        for u in &coverage.switches {
+            let i = index.seat(u.switch);
+            index.seats[i].failure = Some(u.failure);
+        }
+        for b in &common.bypasses.switches {
+            let i = index.seat(b.switch);
+            index.seats[i].bypass = Some(b);
+        }
+        for w in wide {
+            let at = index.seat(w.switch);
+            let peer = w.link.map(|p| index.seat(p.switch));
+            index.wide_seats.push((at, peer, w.carries_all()));
+        }
+        let notable = |s: &Seat<'_>| s.failure.is_some() || s.bypass.is_some();
+        index.notable = (0..index.seats.len()).filter(|i| notable(&index.seats[*i])).collect();
+        index
+    }
+
+    // The place of a switch. One that the roster does not name was not read by anybody.
+    fn seat(&mut self, handle: Digest) -> usize {
+        let seats = &mut self.seats;
+        *self.places.entry(handle).or_insert_with(|| {
+            seats.push(Seat { handle, failure: Some(Failure::Unaudited), bypass: None });
+            seats.len() - 1
+        })
+    }
+
+    fn read(&self, switch: &Digest) -> bool {
+        self.places.get(switch).is_some_and(|i| self.seats[*i].failure.is_none())
     }
 
     /// The common part.
@@ -291,36 +346,43 @@ pub fn judge(
         index,
         slice,
         manager_read: index.common.coverage.manager.is_none(),
-        lines: slice.ports.iter().map(|p| ((p.switch, p.port), p)).collect(),
-        involved: BTreeSet::new(),
+        involved: vec![false; index.seats.len()],
+        adrift: section.attachments.is_empty(),
         findings: BTreeSet::new(),
         exits: BTreeSet::new(),
         not_assessed: BTreeSet::from([NotAssessed::Cabling]),
     };
-    if slice.networks.len() > 1 {
-        j.find(FindingKind::SharedVlan, Subject::Network);
-    }
     match index.common.coverage.manager {
-        None => j.members(section),
+        None => {
+            if slice.networks.len() > 1 {
+                j.find(FindingKind::SharedVlan, Subject::Network);
+            }
+            j.members(section);
+        }
         Some(Failure::Silent) => j.find(FindingKind::Silent, Subject::Manager),
         Some(_) => j.find(FindingKind::Unreadable, Subject::Manager),
     }
     for m in &section.attachments {
-        if let Some(at) = m.at {
-            j.involved.insert(at.switch);
+        match m.at {
+            Some(at) => j.involve(at.switch),
+            None => j.adrift = true,
         }
     }
     for p in &slice.ports {
         j.port(p);
     }
-    for w in &index.common.wide.ports {
-        j.wide(w);
+    for (w, seats) in index.common.wide.ports.iter().zip(&index.wide_seats) {
+        j.wide(w, *seats);
     }
     for u in &index.common.coverage.ports {
         if u.vlans.contains(slice.vlan) {
-            j.involved.insert(u.switch);
+            j.involve(u.switch);
+            if let Some(peer) = u.link {
+                j.involve(peer.switch);
+            }
             if u.unassessed {
                 j.unassessed(u.switch, u.port);
+                j.adrift = true;
             } else {
                 j.find(FindingKind::Unreadable, Subject::Port(Peer { switch: u.switch, port: u.port }));
             }
@@ -362,10 +424,11 @@ fn check_consistent(
     section: &NetworkSection,
     own: u32,
 ) -> Result<(), Inconsistent> {
-    let wide = &index.common.wide.ports;
-    let sorted = slice.ports.windows(2).all(|w| (w[0].switch, w[0].port) < (w[1].switch, w[1].port))
-        && wide.windows(2).all(|w| (w[0].switch, w[0].port) < (w[1].switch, w[1].port))
-        && slice.networks.windows(2).all(|w| w[0] < w[1]);
+    let sorted = index.ordered
+        && slice.ports.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port))
+        && slice.ports.iter().all(|p| p.declared.is_sorted())
+        && slice.networks.is_sorted_by(|a, b| a < b)
+        && section.attachments.is_sorted();
     if !sorted {
         return Err(Inconsistent::Order);
     }
@@ -390,9 +453,11 @@ struct Judge<'a> {
     index: &'a CommonIndex<'a>,
     slice: &'a Slice,
     manager_read: bool,
-    lines: HashMap<(Digest, Digest), &'a SlicePort>,
-    // Switches that this network's frames may reach; only their bypasses and silences concern it.
-    involved: BTreeSet<Digest>,
+    // Switches that this network's frames may reach, by place; only their bypasses and silences concern it.
+    involved: Vec<bool>,
+    // Nobody knows where the network ends: it has an attachment without a port, or none; or it goes on through a port
+    // that is not assessed or into a switch that is not audited. It may then come back anywhere unseen.
+    adrift: bool,
     findings: BTreeSet<Finding>,
     exits: BTreeSet<ExitView>,
     not_assessed: BTreeSet<NotAssessed>,
@@ -411,6 +476,25 @@ impl Judge<'_> {
     fn exit(&mut self, exit: &ExitView) {
         self.not_assessed.insert(NotAssessed::Exit { name: exit.name.clone() });
         self.exits.insert(exit.clone());
+        self.adrift |= exit.kind == ExitKind::UnauditedSwitch;
+    }
+
+    fn involve(&mut self, switch: Digest) {
+        match self.index.places.get(&switch) {
+            Some(i) => self.involved[*i] = true,
+            // On no list at all: nobody read it.
+            None => self.find(FindingKind::Silent, Subject::Switch(switch)),
+        }
+    }
+
+    fn line(&self, at: Peer) -> Option<&SlicePort> {
+        let ports = &self.slice.ports;
+        let i = ports.binary_search_by_key(&(at.switch, at.port), |p| (p.switch, p.port)).ok()?;
+        ports.get(i)
+    }
+
+    fn wide_port(&self, at: Peer) -> Option<&WidePort> {
+        self.index.wide.get(&(at.switch, at.port)).and_then(|i| self.index.common.wide.ports.get(*i))
     }
 
     fn members(&mut self, section: &NetworkSection) {
@@ -419,10 +503,13 @@ impl Judge<'_> {
             if m.at.is_none() {
                 self.find(FindingKind::MissingPort, nic());
             }
-            let moving = m.at.is_some_and(|a| self.lines.get(&(a.switch, a.port)).is_some_and(|p| p.moving));
             let member = m.project.as_ref().is_some_and(|p| may_join(&section.owner, &section.access, p));
-            if !member && !moving {
-                self.find(FindingKind::ForeignMember, nic());
+            if !member {
+                match m.at.filter(|at| self.line(*at).is_some_and(|p| p.moving)) {
+                    // Excused for now, but not forgotten: the port itself may be one that is not assessed.
+                    Some(at) => self.find(FindingKind::InTransition, Subject::Port(at)),
+                    None => self.find(FindingKind::ForeignMember, nic()),
+                }
             }
         }
     }
@@ -430,15 +517,14 @@ impl Judge<'_> {
     fn port(&mut self, p: &SlicePort) {
         let at = Peer { switch: p.switch, port: p.port };
         let subject = Subject::Port(at);
-        // A declared port of a switch that was not read is not known to be missing.
-        let read = !self.index.unread.contains_key(&p.switch);
-        self.involved.insert(p.switch);
+        self.involve(p.switch);
         let carries = p.carries != Carries::None && !p.down;
         if let (Some(peer), true) = (p.link, carries || p.unreadable) {
-            self.involved.insert(peer.switch);
+            self.involve(peer.switch);
         }
         if p.unassessed {
             self.unassessed(p.switch, p.port);
+            self.adrift |= carries || p.unreadable;
             return;
         }
         if p.unreadable {
@@ -450,14 +536,14 @@ impl Judge<'_> {
             return;
         }
         let allowed = p.link.is_some() || p.exit.is_some();
-        // A port listed as wide is judged there unless something is declared on it.
-        let wide = self.index.wide.get(&(p.switch, p.port)).copied();
         if !carries {
+            // A declared port of a switch that was not read is not known to be missing.
+            let judged = self.manager_read && self.index.read(&p.switch);
             if !p.declared.is_empty() {
-                if self.manager_read && read {
+                if judged {
                     self.find(FindingKind::MissingPort, subject);
                 }
-            } else if p.carries != Carries::None && !allowed && wide.is_none() {
+            } else if p.carries != Carries::None && !allowed && self.manager_read {
                 self.find(FindingKind::LatentPort, subject);
             }
             return;
@@ -484,77 +570,81 @@ impl Judge<'_> {
 
     // A link port carries this VLAN untagged: so must the other end, or frames change their VLAN on the cable.
     fn native(&mut self, at: Peer, peer: Peer) {
-        if self.index.unread.contains_key(&peer.switch) {
+        if !self.index.read(&peer.switch) {
             return;
         }
-        let vlan = self.slice.vlan;
-        let other = self
-            .lines
-            .get(&(peer.switch, peer.port))
-            .map(|p| (p.carries, p.down || p.unreadable || p.unassessed || p.moving));
-        let wide = self
-            .index
-            .wide
-            .get(&(peer.switch, peer.port))
-            .map(|w| (w.carries(vlan), w.down || w.unassessed || w.moving));
-        let unread =
-            self.index.common.coverage.ports.iter().any(|u| (u.switch, u.port) == (peer.switch, peer.port));
-        let (carries, excused) = other.or(wide).unwrap_or((Carries::None, unread));
+        let line = self.line(peer).map(|p| (p.carries, p.down || p.unreadable || p.unassessed || p.moving));
+        let wide = || {
+            let w = self.wide_port(peer)?;
+            Some((w.carries(self.slice.vlan), w.down || w.unassessed || w.moving))
+        };
+        // The slice holds a line for the other end, or the wide section does; from one that shows neither nothing
+        // can be excused.
+        let (carries, excused) = line.or_else(wide).unwrap_or((Carries::None, false));
         if carries != Carries::Untagged && !excused {
             self.find(FindingKind::NativeMismatch, Subject::Port(at));
-            let other = Peer { switch: peer.switch, port: peer.port };
-            self.find(FindingKind::NativeMismatch, Subject::Port(other));
+            self.find(FindingKind::NativeMismatch, Subject::Port(peer));
         }
     }
 
-    fn wide(&mut self, w: &WidePort) {
+    fn wide(&mut self, w: &WidePort, (seat, peer, all): (usize, Option<usize>, bool)) {
         let vlan = self.slice.vlan;
         let carries = w.carries(vlan);
         if carries == Carries::None {
             return;
         }
-        let at = Peer { switch: w.switch, port: w.port };
-        let subject = Subject::Port(at);
         let allowed = w.allowed.contains(vlan);
-        self.involved.insert(w.switch);
-        if let (Some(peer), true, false) = (w.link, allowed, w.down) {
-            self.involved.insert(peer.switch);
+        self.involved[seat] = true;
+        if let (Some(peer), true, false) = (peer, allowed, w.down) {
+            self.involved[peer] = true;
         }
+        let at = Peer { switch: w.switch, port: w.port };
         if w.unassessed {
             self.unassessed(w.switch, w.port);
-            return;
-        }
-        if w.down {
-            if !allowed {
-                self.find(FindingKind::LatentPort, subject);
-            }
+            self.adrift |= !w.down;
             return;
         }
         if w.moving {
-            self.find(FindingKind::InTransition, subject);
+            self.find(FindingKind::InTransition, Subject::Port(at));
             return;
         }
-        let declared = self.lines.get(&(w.switch, w.port)).is_some_and(|p| !p.declared.is_empty());
         if allowed {
+            if w.down {
+                return;
+            }
             if let Some(exit) = &w.exit {
                 self.exit(exit);
             }
             if let (Some(peer), Carries::Untagged) = (w.link, carries) {
                 self.native(at, peer);
             }
-        } else if self.index.all_vlans.contains(&(w.switch, w.port)) {
+            return;
+        }
+        let declared = || self.line(at).is_some_and(|p| !p.declared.is_empty());
+        let kind = if all {
             // Whoever is behind it is on every network of the domain, the port's own included; no declaration
             // could make that right, so it stands even while the cloud manager is silent.
-            self.find(FindingKind::AllVlans, subject);
-        } else if !declared && self.manager_read {
-            let kind = if w.registered { FindingKind::ForeignPort } else { FindingKind::UnregisteredPort };
-            self.find(kind, subject);
-        }
+            FindingKind::AllVlans
+        } else if !self.manager_read || declared() {
+            return;
+        } else if w.registered {
+            FindingKind::ForeignPort
+        } else {
+            FindingKind::UnregisteredPort
+        };
+        self.find(if w.down { FindingKind::LatentPort } else { kind }, Subject::Port(at));
     }
 
     fn switches(&mut self, accept: &BTreeSet<BypassClass>) {
-        for switch in std::mem::take(&mut self.involved) {
-            match self.index.unread.get(&switch) {
+        let index = self.index;
+        for i in &index.notable {
+            let Seat { handle: switch, failure, bypass } = index.seats[*i];
+            // Audited, that is to say within the domain, and not read.
+            let lost = failure.is_some_and(|f| f != Failure::Unaudited);
+            if !(self.involved[*i] || self.adrift && lost) {
+                continue;
+            }
+            match failure {
                 None => {}
                 Some(Failure::Silent | Failure::Unaudited) => {
                     self.find(FindingKind::Silent, Subject::Switch(switch));
@@ -563,7 +653,7 @@ impl Judge<'_> {
                     self.find(FindingKind::Unreadable, Subject::Switch(switch));
                 }
             }
-            let Some(b) = self.index.bypasses.get(&switch) else { continue };
+            let Some(b) = bypass else { continue };
             for d in &b.dirty {
                 if d.vlans.contains(self.slice.vlan) {
                     self.find(FindingKind::Bypass, Subject::Class { switch, class: d.class });
@@ -577,4 +667,23 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+/// Judges every network of an assembly as the recorder does, accepting nothing.
+///
+/// # Errors
+/// Never for what [`crate::assemble::assemble`] made; an error means that assembling and judging disagree.
+pub fn judge_all(
+    assembly: &crate::assemble::Assembly,
+) -> Result<std::collections::BTreeMap<String, Judgement>, Inconsistent> {
+    let index = CommonIndex::new(&assembly.common);
+    let none = BTreeSet::new();
+    let judged = assembly.networks.iter().map(|(name, section)| {
+        let slice = assembly
+            .slices
+            .get(&section.vlan.get())
+            .ok_or_else(|| Inconsistent::NoSection { vlan: section.vlan, name: name.clone() })?;
+        Ok((name.clone(), judge(&index, slice, section, &none)?))
+    });
+    judged.collect()
 }

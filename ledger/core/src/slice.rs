@@ -31,7 +31,8 @@ pub struct Slice {
     pub lease: u64,
     /// Digests of the sections of the networks declared on this VLAN, sorted. Each network is shown its own.
     pub networks: Vec<Digest>,
-    /// Ports that carry the VLAN or are declared to, sorted by switch and port handle.
+    /// Ports that carry the VLAN, are declared to, or are the other end of a link one end of which carries it without
+    /// a tag; sorted by switch and port handle.
     pub ports: Vec<SlicePort>,
 }
 
@@ -277,6 +278,9 @@ pub struct UnreadPort {
     pub port: Digest,
     /// What it might carry.
     pub vlans: VlanSet,
+    /// It is one end of a link: handles of the other end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Peer>,
     /// The operator does not assess it.
     #[serde(default, skip_serializing_if = "no")]
     pub unassessed: bool,
