@@ -160,7 +160,6 @@ impl Http {
             .retry(reqwest::retry::never())
             .http1_only()
             .pool_max_idle_per_host(1)
-            .connect_timeout(config.request_timeout)
             .tls_info(true);
         match &config.ca {
             Some(pem) => {
@@ -288,18 +287,16 @@ impl From<reqwest::Error> for Failed {
 
 /// What the TLS library holds against the certificate, if that is what failed.
 fn certificate_error(error: &reqwest::Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(cause) = source {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(cause) = next {
         if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
             return Some(why.to_string());
         }
-        // I/O errors hide the error they carry from `source()` of the error around them.
-        if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && let Some(rustls::Error::InvalidCertificate(why)) = carried.downcast_ref()
-        {
-            return Some(why.to_string());
-        }
-        source = cause.source();
+        // An I/O error skips the error it carries in its `source()`, and is carried by another one here.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(carried) => Some(carried),
+            None => cause.source(),
+        };
     }
     None
 }
