@@ -1,1 +1,4 @@
 //! End-to-end, crash, tamper, conformance tests.
+
+pub mod openssh;
+pub mod ovs;

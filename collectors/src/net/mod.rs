@@ -11,7 +11,7 @@ pub mod tls;
 pub use address::Address;
 pub use command::Output;
 pub use ssh::{SshLogin, SshSession, SshTarget};
-pub use tls::TlsFiles;
+pub use tls::{ClientFiles, TlsFiles};
 
 use crate::SourceError;
 use std::future::Future;

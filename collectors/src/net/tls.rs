@@ -94,7 +94,8 @@ pub fn tls_words(where_: &str, e: &std::io::Error) -> Option<SourceError> {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 format!("the certificate of {where_} is not valid yet; check the clocks of both sides")
             }
-            CertificateError::UnknownIssuer => format!(
+            // A bad signature is what an authority of the same name and another key looks like.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {where_} was not issued by an authority in the configured CA file; put the right \
                  one there, if this is the switch you mean"
             ),

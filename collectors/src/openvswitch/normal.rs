@@ -153,7 +153,8 @@ impl<'a> Tables<'a> {
                  ports"
             )));
         }
-        let names: Vec<&str> = self.bridges.values().filter_map(|b| b.text("name").ok()).collect();
+        let mut names: Vec<&str> = self.bridges.values().filter_map(|b| b.text("name").ok()).collect();
+        names.sort_unstable();
         Err(SourceError::unreadable(format!(
             "the server has no bridge named {name}; it has: {}",
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }

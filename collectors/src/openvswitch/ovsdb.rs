@@ -291,6 +291,56 @@ mod tests {
         assert!(matches!(understand(br#"{"method":"update","params":[],"id":null}"#), Ok(Incoming::Other)));
     }
 
+    /// A server that echoes before, between and after answering, sends what was not asked for, and cuts its bytes
+    /// at odd places.
+    #[tokio::test]
+    async fn echoes_are_answered_between_and_during_calls() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut io, _) = listener.accept().await.unwrap();
+            let (mut framer, mut buffer, mut got) = (JsonFramer::new(1 << 20), [0; 4096], Vec::new());
+            io.write_all(br#"{"method":"echo","params":["a"],"id":"e1"}{"method":"upd"#).await.unwrap();
+            io.write_all(br#"ate","params":[],"id":null} {"id":99,"result":[],"error":null}"#).await.unwrap();
+            // Two echo answers and two calls, in some order.
+            while got.len() < 4 {
+                let n = io.read(&mut buffer).await.unwrap();
+                assert_ne!(n, 0, "the client hung up after {got:?}");
+                framer.push(&buffer[..n]);
+                while let Some(document) = framer.next_document().unwrap() {
+                    let value = parse_strict(&document).unwrap();
+                    if value["method"] == METHOD {
+                        let reply =
+                            json!({"id": value["id"], "result": [{"rows": []}], "error": null}).to_string();
+                        let (head, tail) = reply.split_at(9);
+                        io.write_all(head.as_bytes()).await.unwrap();
+                        io.write_all(tail.as_bytes()).await.unwrap();
+                        if value["id"] == 1 {
+                            io.write_all(br#"{"id":"e2","params":[],"method":"echo"}"#).await.unwrap();
+                        }
+                    }
+                    got.push(value);
+                }
+            }
+            got
+        });
+        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let mut session = Session::open(&Address::Unix(path), None, deadline).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(session.select(deadline).await.unwrap(), r#"[{"rows":[]}]"#);
+        }
+        let got = server.await.unwrap();
+        let echoes: Vec<_> = got.iter().filter(|v| v.get("result").is_some()).map(|v| &v["id"]).collect();
+        assert_eq!(echoes, ["e1", "e2"]);
+        let calls: Vec<_> = got.iter().filter(|v| v.get("method").is_some()).collect();
+        for call in &calls {
+            assert_eq!(call["method"], "transact");
+            assert_eq!(canonical(&call["params"]), canonical(&parse_strict(SELECT.as_bytes()).unwrap()));
+        }
+        assert_eq!(calls.len(), 2);
+    }
+
     proptest! {
         #[test]
         fn any_document_is_understood_or_refused(text in "[{}\\[\\]\":,a-z0-9]{0,60}") {
