@@ -216,7 +216,7 @@ mod tests {
                 }
                 Ok::<_, Fault>(seen)
             };
-            prop_assert_eq!(read_all(&out).unwrap(), payloads);
+            prop_assert_eq!(&read_all(&out).unwrap(), &payloads);
             let mut bad = out.clone();
             *at.get_mut(&mut bad) ^= flip;
             prop_assert!(read_all(&bad).is_err());

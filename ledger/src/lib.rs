@@ -11,6 +11,7 @@
 //! - [`Ledger`]: one log, its one writer. [`Ledger::append`] is the commit; [`sequence`] has it on one page.
 //! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
 //!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
+//! - [`audit`]: the whole log recomputed by the verifier's own functions. [`export`]: the public log as plain files.
 //!
 //! # Out of scope
 //! Vendors, the cloud manager's JSON, HTTP, verdicts, and the clock: time arrives as an argument.
@@ -21,10 +22,13 @@
 //! from the journal when it is wrong.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod attest;
+pub mod audit;
 pub mod batch;
 pub mod bundle;
 pub mod disk;
 pub mod edge;
+pub mod export;
 pub mod facts;
 pub mod frame;
 pub mod head;
@@ -35,11 +39,16 @@ pub mod lock;
 pub mod log;
 pub mod read;
 pub mod reader;
+pub mod recompute;
+pub mod recorder;
 pub mod sequence;
+pub mod state;
 pub mod store;
 
+pub use audit::{AuditError, AuditOptions, AuditReport, check_log};
+pub use export::{ExportError, ExportReport, export};
 pub use head::Head;
-pub use log::{IndexState, Ledger, OpenError, OpenOptions, OpenReport, Progress, View};
+pub use log::{Ground, IndexState, Ledger, OpenError, OpenOptions, OpenReport, Progress, StoreSource, View};
 pub use read::{Published, ReadError, ReadLog};
 pub use reader::LogReader;
 pub use sequence::{AppendError, Pending, Sequenced};

@@ -172,7 +172,7 @@ pub struct OpenReport {
 }
 
 /// Where the store comes from, and where it goes when it is no good.
-pub(crate) trait StoreSource {
+pub trait StoreSource {
     /// Opens it, or makes an empty one.
     fn open(&mut self) -> Result<Box<dyn Store>, StoreError>;
     /// Why what is there must not be opened, if so.
@@ -182,8 +182,21 @@ pub(crate) trait StoreSource {
 }
 
 /// The index of a data directory, in sled.
-pub(crate) struct SledSource {
-    pub(crate) dir: PathBuf,
+struct SledSource {
+    dir: PathBuf,
+}
+
+/// What a log stands on. [`Ledger::create`] and [`Ledger::open`] choose the machine's file system, a lock and sled;
+/// tests choose disks and stores that misbehave.
+pub struct Ground<'s> {
+    /// The disk under journal, high-water mark and checkpoint file.
+    pub disk: Arc<dyn Disk>,
+    /// The data directory on it.
+    pub dir: &'s Path,
+    /// Keeps other writers out; without it the caller does.
+    pub lock: Option<DirLock>,
+    /// Where the store comes from.
+    pub source: &'s mut dyn StoreSource,
 }
 
 impl StoreSource for SledSource {
@@ -292,7 +305,8 @@ impl Ledger {
         }
         let lock = DirLock::take(&layout::lock(dir))?;
         let mut source = SledSource { dir: dir.to_owned() };
-        Ledger::create_on(disk, dir, Some(lock), &mut source, (origin, domain), signer, OpenOptions::at(time))
+        let ground = Ground { disk, dir, lock: Some(lock), source: &mut source };
+        Ledger::create_on(ground, origin, domain, signer, OpenOptions::at(time))
     }
 
     /// Opens the log in `dir`, after whatever happened to it.
@@ -306,18 +320,19 @@ impl Ledger {
         }
         let lock = DirLock::take(&layout::lock(dir))?;
         let mut source = SledSource { dir: dir.to_owned() };
-        Ledger::open_on(RealDisk::shared(), dir, Some(lock), &mut source, signer, options)
+        let ground = Ground { disk: RealDisk::shared(), dir, lock: Some(lock), source: &mut source };
+        Ledger::open_on(ground, signer, options)
     }
 
-    pub(crate) fn create_on(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        lock: Option<DirLock>,
-        source: &mut dyn StoreSource,
-        (origin, domain): (&str, &str),
+    /// [`create`](Ledger::create) on any ground.
+    pub fn create_on(
+        ground: Ground<'_>,
+        origin: &str,
+        domain: &str,
         signer: Arc<NoteSigner>,
         options: OpenOptions<'_>,
     ) -> Result<Ledger, OpenError> {
+        let Ground { disk, dir, lock, source } = ground;
         let io = |doing| move |source| OpenError::Io { doing, path: dir.to_owned(), source };
         // The high-water file comes first and says "nothing was published" until the first commit is through, so an
         // interrupted creation is told from a damaged log.
@@ -381,14 +396,13 @@ impl Ledger {
         Ok(ledger)
     }
 
-    pub(crate) fn open_on(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        lock: Option<DirLock>,
-        source: &mut dyn StoreSource,
+    /// [`open`](Ledger::open) on any ground.
+    pub fn open_on(
+        ground: Ground<'_>,
         signer: Arc<NoteSigner>,
         mut options: OpenOptions<'_>,
     ) -> Result<(Ledger, OpenReport), OpenError> {
+        let Ground { disk, dir, lock, source } = ground;
         let mark = HighWater::read(&disk, &layout::high_water(dir))?;
 
         // The index first, because it says where replay begins; then the journal, all of it, which is the judge.

@@ -21,7 +21,7 @@ use isoledger_core::tiles::{TileBuilder, TileKind};
 use isoledger_core::{Digest, Hash, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log in a data directory, read from its journal.
 pub struct LogReader {
@@ -42,6 +42,8 @@ pub struct LogReader {
     archived: Option<Vec<u8>>,
     head: Head,
     time: Timestamp,
+    /// The block read last: tiles, signatures and entries of one are mostly asked for in a row.
+    recent: Mutex<Option<(u64, Vec<Arc<Stored>>)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +80,7 @@ impl LogReader {
             archived: None,
             head: Head::EMPTY,
             time: Timestamp::default(),
+            recent: Mutex::new(None),
         };
         reader.refresh()?;
         if reader.head.size == 0 {
@@ -341,6 +344,10 @@ impl ReadLog for LogReader {
     }
 
     fn block(&self, n: u64) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, block)) = recent.as_ref().filter(|(m, b)| *m == n && b.len() as u64 == WIDTH) {
+            return Ok(block.clone());
+        }
         // Frames are checked on the way; the leaves once more against the tree computed when they were first read.
         let block = self.read_block(n)?;
         let leaves: Vec<Hash> = block.iter().map(|e| leaf_hash(&e.text)).collect();
@@ -352,7 +359,10 @@ impl ReadLog for LogReader {
             false => self.partial(0, n) == Some(leaves.as_slice()),
         };
         match same {
-            true => Ok(block),
+            true => {
+                *recent = Some((n, block.clone()));
+                Ok(block)
+            }
             false => Err(ReadError::Changed { first: n * WIDTH, last: n * WIDTH + block.len() as u64 - 1 }),
         }
     }

@@ -1,0 +1,675 @@
+//! Who moved, and between which reads: the rules of the [module page](super) as code.
+//!
+//! Everything here looks at the tracks as the poll before left them and at the facts of the poll being folded.
+
+use super::facts::{Extent, Key, PollFacts, SourceFacts};
+use super::fold::Divergences;
+use super::sides::{
+    Allowance, Carried, Declaration, PortView, declared_concern, observed_concern, scope_concern, together,
+    two_sided,
+};
+use super::track::{Read, SourceTrack, SwitchReads, SwitchTrack, finding_of};
+use super::{Cause, Change, Divergence, Gap, Mover, Why};
+use crate::state::Place;
+use isoledger_core::judge::FindingKind;
+use isoledger_core::model::{BypassClass, PortId, Window};
+use isoledger_core::{Timestamp, VlanSet};
+use std::collections::BTreeSet;
+
+/// What a poll says of an open divergence whose finding it does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// Everything it rests on was read.
+    Agreeing,
+    /// Something it rests on was not read.
+    Unseen,
+    /// The operator does not look there any more.
+    Withdrawn,
+}
+
+/// One side of a finding, at the base and now.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    side: Mover,
+    moved: bool,
+    /// The last read that showed it as at the base.
+    base: Option<Window>,
+    /// End of the first read, of the unbroken run, that shows it as now.
+    first: Timestamp,
+    /// End of its read in this poll.
+    end: Timestamp,
+    /// Read by another reader than at the base.
+    reader: bool,
+    /// Another source than at the base.
+    identity: bool,
+}
+
+/// All sides of a finding.
+struct Moves {
+    parts: Vec<Part>,
+    /// The poll of the base; `None` when there is none.
+    base: Option<u64>,
+    /// Set when the finding is about a reading, not about what was read.
+    reading: Option<Cause>,
+    before: Option<PortView>,
+    now: Option<PortView>,
+}
+
+impl Moves {
+    fn new(base: Option<u64>) -> Moves {
+        Moves { parts: Vec::new(), base, reading: None, before: None, now: None }
+    }
+
+    fn movers(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|p| p.moved)
+    }
+}
+
+const NOTHING: &Carried = &Carried {
+    untagged: None,
+    tagged: VlanSet::empty(),
+    down: false,
+    bundle: None,
+    members: BTreeSet::new(),
+};
+const UNDECLARED: &Declaration =
+    &Declaration { registered: false, nodes: BTreeSet::new(), attachments: BTreeSet::new() };
+const UNMENTIONED: &Allowance = &Allowance { vlans: VlanSet::empty(), link: None, unassessed: false };
+
+impl Divergences {
+    /// What `poll` says of an open divergence whose finding it does not hold.
+    pub(super) fn absence(&self, key: &Key, poll: &PollFacts) -> Absence {
+        let facts = &poll.facts;
+        let unseen = |unseen: bool| if unseen { Absence::Unseen } else { Absence::Agreeing };
+        let manager = facts.declared.is_some();
+        let read = |switch: &str| facts.switches.get(switch).is_some_and(|s| s.ports.is_some());
+        if let Some(switch) = key.place.switch()
+            && !facts.switches.contains_key(switch)
+        {
+            // Silence of a switch that nobody audits ends with the last declaration there.
+            let audited = self.head.as_ref().is_some_and(|h| h.switches.contains_key(switch));
+            return if audited { Absence::Withdrawn } else { unseen(!manager) };
+        }
+        match &key.place {
+            Place::Port(id) => {
+                if facts.allowance(id).is_some_and(|a| a.unassessed) {
+                    return Absence::Withdrawn;
+                }
+                match key.finding {
+                    FindingKind::InTransition => Absence::Agreeing,
+                    FindingKind::Unreadable => unseen(!read(&id.switch)),
+                    kind => {
+                        let peer = self.peer(kind, id, poll);
+                        unseen(
+                            !read(&id.switch)
+                                || facts.port_is_blind(id)
+                                || two_sided(kind) && !manager
+                                || peer.is_some_and(|p| !read(&p.switch) || facts.port_is_blind(&p)),
+                        )
+                    }
+                }
+            }
+            Place::Class { switch, class } => {
+                let ports = facts.switches.get(switch).and_then(|s| s.ports.as_ref());
+                let unread = ports.is_none_or(|p| p.unread.contains(class));
+                match key.finding {
+                    FindingKind::Bypass => unseen(unread),
+                    _ => unseen(ports.is_none()),
+                }
+            }
+            Place::Switch(_) | Place::Manager => Absence::Agreeing,
+            Place::Network(_) => unseen(!manager),
+            Place::Nic { node, nic } => {
+                let at = facts.declared.as_ref().and_then(|d| d.nics.get(&(node.clone(), nic.clone())));
+                let excused =
+                    key.finding == FindingKind::ForeignMember && at.is_some_and(|id| facts.port_is_blind(id));
+                unseen(!manager || excused)
+            }
+        }
+    }
+
+    // The other end of a link whose ends a finding compares.
+    fn peer(&self, kind: FindingKind, id: &PortId, poll: &PollFacts) -> Option<PortId> {
+        let link = |a: &Allowance| a.link.clone();
+        (kind == FindingKind::NativeMismatch)
+            .then(|| {
+                let before = self.switches.get(&id.switch).and_then(|t| t.scope.get(&id.port));
+                poll.facts.allowance(id).and_then(link).or_else(|| before.and_then(link))
+            })
+            .flatten()
+    }
+
+    fn reads(&self, switch: &str) -> Option<&SwitchReads> {
+        self.head.as_ref().and_then(|h| h.switches.get(switch))
+    }
+
+    fn manager_read(&self) -> Option<Read> {
+        self.head.as_ref().and_then(|h| h.manager)
+    }
+
+    /// Earliest start of the last poll's reads of what `key` rests on. Meant for a finding the last poll held.
+    pub(super) fn confirmed_start(&self, key: &Key, poll: &PollFacts) -> Timestamp {
+        let Some(head) = &self.head else { return poll.started };
+        let port = |id: &PortId| self.reads(&id.switch).and_then(|r| r.port(&id.port));
+        let declared = head.manager.map(|r| r.window.started);
+        let start = match (&key.place, key.finding) {
+            (Place::Port(_), FindingKind::InTransition) | (Place::Manager, _) => None,
+            (Place::Port(id), FindingKind::Unreadable) => {
+                self.reads(&id.switch).and_then(|r| r.read).map(|r| r.window.started)
+            }
+            (Place::Port(id), kind) => {
+                let own = port(id);
+                let peer = self.peer(kind, id, poll).and_then(|p| port(&p));
+                // A port that was read again was compared with what was declared then.
+                let again = own.is_some_and(|r| {
+                    r.seq == head.seq && self.reads(&id.switch).is_some_and(|s| s.ports.contains_key(&id.port))
+                });
+                let declared = declared.map(|d| if again { d.max(head.started) } else { d });
+                [own.map(|r| r.window.started), peer.map(|r| r.window.started)]
+                    .into_iter()
+                    .chain([declared.filter(|_| two_sided(kind))])
+                    .flatten()
+                    .min()
+            }
+            (Place::Class { switch, .. }, _) => {
+                self.reads(switch).and_then(|r| r.read).map(|r| r.window.started)
+            }
+            (Place::Switch(switch), _) => self.reads(switch).and_then(|r| r.tried).map(|w| w.started),
+            (Place::Nic { .. } | Place::Network(_), _) => declared,
+        };
+        start.unwrap_or(head.started)
+    }
+
+    /// How the finding `key` on `vlans`, which `poll` is the first to hold, began; with both sides of a port.
+    pub(super) fn opening(
+        &self,
+        key: &Key,
+        vlans: &VlanSet,
+        poll: &PollFacts,
+    ) -> (Change, Option<PortView>, Option<PortView>) {
+        let moves = self.moves(key, vlans, poll);
+        let (cause, movers) = self.cause(&moves, poll);
+        let by = moves.parts.iter().map(|p| p.end).max().unwrap_or(poll.ended);
+        let known = !matches!(cause, Cause::Blind)
+            && !(cause == Cause::ReaderChanged && moves.reading.is_none());
+        let all = moves.reading.is_some() || movers.is_empty();
+        let bases = moves.parts.iter().filter(|p| p.moved || all).map(|p| p.base.map(|w| w.started));
+        // None sorts first: a side without earlier reading makes the interval open.
+        let after = bases.min().flatten().filter(|_| known);
+        let change = self.change(key, poll, after, by, cause, movers);
+        (change, moves.before, moves.now)
+    }
+
+    /// How `d`, which `poll` is the first not to hold, ended.
+    pub(super) fn closing(
+        &self,
+        d: &Divergence,
+        absence: Absence,
+        poll: &PollFacts,
+    ) -> (Change, Option<PortView>) {
+        let after = d.unconfirmed.map_or_else(|| self.confirmed_start(&d.key, poll), |u| u.started);
+        let after = d.onset.after.map_or(after, |onset| onset.max(after));
+        if absence == Absence::Withdrawn {
+            let movers = BTreeSet::from([Mover::Scope]);
+            let change =
+                self.change(&d.key, poll, Some(after), poll.ended.max(after), Cause::ScopeChanged, movers);
+            return (change, None);
+        }
+        let moves = self.moves(&d.key, &d.vlans, poll);
+        let (cause, movers) = self.cause(&moves, poll);
+        let last = moves.parts.iter().map(|p| p.end).max();
+        let by = match moves.reading {
+            None => moves.movers().map(|p| p.first).max().or(last),
+            Some(_) => last,
+        };
+        let by = by.unwrap_or(poll.ended).max(after);
+        (self.change(&d.key, poll, Some(after), by, cause, movers), moves.now)
+    }
+
+    fn cause(&self, moves: &Moves, poll: &PollFacts) -> (Cause, BTreeSet<Mover>) {
+        if let Some(cause) = moves.reading {
+            return (cause, BTreeSet::new());
+        }
+        let movers: BTreeSet<Mover> = moves.movers().map(|p| p.side).collect();
+        let Some(base) = moves.base else { return (Cause::Blind, BTreeSet::new()) };
+        let semantics =
+            self.head.as_ref().is_some_and(|h| h.semantics != poll.semantics || h.semantics_since > base);
+        let cause = if semantics || moves.movers().any(|p| p.reader) {
+            Cause::ReaderChanged
+        } else if moves.movers().any(|p| p.identity) {
+            Cause::SourceChanged
+        } else {
+            match movers.iter().collect::<Vec<_>>()[..] {
+                [] => Cause::Unclear,
+                [Mover::Switch] => Cause::SwitchMoved,
+                [Mover::Declaration] => Cause::DeclarationMoved,
+                [Mover::Scope] => Cause::ScopeChanged,
+                _ => Cause::Both,
+            }
+        };
+        (cause, movers)
+    }
+
+    fn change(
+        &self,
+        key: &Key,
+        poll: &PollFacts,
+        after: Option<Timestamp>,
+        by: Timestamp,
+        cause: Cause,
+        movers: BTreeSet<Mover>,
+    ) -> Change {
+        Change { seq: poll.seq, after, by, cause, movers, gaps: self.gaps(key, poll, after, by) }
+    }
+
+    // Failed readings of whatever `key` rests on that overlap the interval.
+    fn gaps(&self, key: &Key, poll: &PollFacts, after: Option<Timestamp>, by: Timestamp) -> Vec<Gap> {
+        let mut all: Vec<Gap> = Vec::new();
+        let mut switches: BTreeSet<String> = key.place.switch().map(str::to_owned).into_iter().collect();
+        let mut manager = matches!(key.place, Place::Nic { .. } | Place::Network(_) | Place::Manager);
+        if let Place::Port(id) = &key.place {
+            manager |= two_sided(key.finding);
+            switches.extend(self.peer(key.finding, id, poll).map(|p| p.switch));
+            let blind = self.switches.get(&id.switch).and_then(|t| t.blind_ports.get(&id.port));
+            if let Some(b) = blind.filter(|_| !poll.facts.port_is_blind(id)) {
+                let read = poll.rereads.get(&id.switch).and_then(|r| r.get(&id.port));
+                let end = read.or(poll.switches.get(&id.switch)).map_or(poll.ended, |w| w.ended);
+                let polls = self.head.as_ref().map_or(0, |h| h.polls);
+                all.push(b.blind.gap(key.place.clone(), end, polls));
+            }
+        }
+        let sources = switches.iter().filter_map(|s| self.switches.get(s)).map(|t| &t.source);
+        for source in sources.chain(manager.then_some(&self.manager.source)) {
+            all.extend(source.gaps.iter().cloned());
+        }
+        all.retain(|g| g.from.is_none_or(|from| from < by) && after.is_none_or(|after| g.to > after));
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn moves(&self, key: &Key, vlans: &VlanSet, poll: &PollFacts) -> Moves {
+        match (&key.place, key.finding) {
+            (Place::Port(id), FindingKind::Unreadable) => self.unreadable_port(id, poll),
+            (Place::Port(id), FindingKind::InTransition) => {
+                let mut moves = self.port(id, FindingKind::InTransition, vlans, poll);
+                moves.reading = Some(Cause::Reading);
+                moves
+            }
+            (Place::Port(id), kind) => {
+                let mut moves = self.port(id, kind, vlans, poll);
+                if let Some(peer) = self.peer(kind, id, poll) {
+                    let other = self.port(&peer, kind, vlans, poll);
+                    moves.base = moves.base.zip(other.base).map(|(a, b)| a.min(b));
+                    moves.parts.extend(other.parts);
+                }
+                moves
+            }
+            (Place::Switch(switch), finding) => self.switch(switch, finding, vlans, poll),
+            (Place::Class { switch, class }, finding) => self.class(switch, *class, finding, vlans, poll),
+            (Place::Manager, _) => self.manager_moves(poll),
+            (Place::Nic { node, nic }, _) => {
+                let excused = self.manager.excused.get(node).and_then(|n| n.get(nic)).copied();
+                self.declaration(excused.unwrap_or(self.manager_read()), poll)
+            }
+            (Place::Network(_), _) => self.declaration(self.manager_read(), poll),
+        }
+    }
+
+    // A finding that rests on the cloud manager alone.
+    fn declaration(&self, base: Option<Read>, poll: &PollFacts) -> Moves {
+        let mut moves = Moves::new(base.map(|r| r.seq));
+        moves.parts.push(self.declaration_part(base, poll));
+        moves
+    }
+
+    fn declaration_part(&self, base: Option<Read>, poll: &PollFacts) -> Part {
+        let facts = &poll.facts;
+        let end = if facts.declared.is_some() { poll.manager.ended } else { poll.ended };
+        let (reader, identity) =
+            changed(&self.manager.source, facts.declared.is_some().then_some(&facts.manager), base);
+        Part {
+            side: Mover::Declaration,
+            moved: true,
+            base: base.map(|r| r.window),
+            first: end,
+            end,
+            reader,
+            identity,
+        }
+    }
+
+    fn port(&self, id: &PortId, kind: FindingKind, vlans: &VlanSet, poll: &PollFacts) -> Moves {
+        let empty = SwitchTrack::default();
+        let no_reads = SwitchReads::default();
+        let track = self.switches.get(&id.switch).unwrap_or(&empty);
+        let reads = self.reads(&id.switch).unwrap_or(&no_reads);
+        let (facts, name) = (&poll.facts, id.port.as_str());
+        let switch = facts.switches.get(&id.switch);
+        let ports = switch.and_then(|s| s.ports.as_ref());
+        let two_sided = two_sided(kind);
+        let blind = track.blind_ports.get(name);
+        let departed = track.departed.get(name);
+
+        // The switch's side.
+        let last = track.observed.get(name).unwrap_or(NOTHING);
+        let last_read = reads.port(name);
+        let left = departed.and_then(|d| d.observed.as_ref());
+        let (was, was_read) = match (two_sided, left, blind.and_then(|b| b.held.as_ref())) {
+            (true, Some(left), _) => (&left.base, left.read),
+            (false, _, Some((held, read))) => (held, Some(read.window)),
+            _ => (last, last_read.map(|r| r.window)),
+        };
+        // Where it was read in this poll at all; a port the switch does not list carries nothing.
+        let understood = ports.filter(|p| !p.unreadable.contains(name));
+        let is = understood.map_or(last, |p| p.carried.get(name).unwrap_or(NOTHING));
+        let again = poll.rereads.get(&id.switch).and_then(|r| r.get(name));
+        let read = again.or(poll.switches.get(&id.switch)).copied().filter(|_| understood.is_some());
+        let first = left.filter(|_| last == is).map(|l| l.since).or(read);
+
+        let base = match (two_sided, blind) {
+            (true, Some(b)) => b.seen,
+            (true, None) => reads.seen,
+            (false, _) => match blind.and_then(|b| b.held.as_ref()) {
+                Some((_, read)) => Some(read.seq),
+                None => last_read.map(|r| r.seq),
+            },
+        };
+        let mut moves = Moves::new(base);
+        let by_base = base.map(|seq| Read { seq, window: poll_window(poll) });
+        let ended = |w: Option<Window>| w.map_or(poll.ended, |w| w.ended);
+        let (reader, identity) =
+            changed(&track.source, switch.filter(|_| read.is_some()).map(|s| &s.source), by_base);
+        moves.parts.push(Part {
+            side: Mover::Switch,
+            moved: observed_concern(kind, was, vlans) != observed_concern(kind, is, vlans),
+            base: was_read,
+            first: ended(first),
+            end: ended(read),
+            reader,
+            identity,
+        });
+
+        // The cloud manager's side: what is declared on the port and on the ports bundled into it.
+        let group: BTreeSet<&str> = ports.map_or_else(|| [name].into(), |p| p.group(name));
+        let declared = facts.declared.as_ref();
+        let now = declared.and_then(|d| d.ports.get(&id.switch));
+        let manager_base = self.manager_read().map(|r| r.window);
+        let manager_now = declared.is_some().then_some(poll.manager);
+        let (mut was_all, mut is_all, mut since, mut until) = (Vec::new(), Vec::new(), None, None);
+        for g in &group {
+            let last = track.declared.get(*g).unwrap_or(UNDECLARED);
+            let left = track.departed.get(*g).and_then(|d| d.declared.as_ref());
+            let was = left.map_or(last, |l| &l.base);
+            let is = if declared.is_some() { now.and_then(|n| n.get(*g)).unwrap_or(UNDECLARED) } else { last };
+            if was != is {
+                let (from, to) = match left {
+                    Some(l) if last == is => (l.read, Some(l.since)),
+                    Some(l) => (l.read, manager_now),
+                    None => (manager_base, manager_now),
+                };
+                since = earlier(since, Some(from));
+                until = later(until, to.map(|w| w.ended));
+            }
+            was_all.push(was);
+            is_all.push(is);
+        }
+        let (was_all, is_all) = (together(was_all.into_iter()), together(is_all.into_iter()));
+        if two_sided {
+            let (reader, identity) =
+                changed(&self.manager.source, declared.is_some().then_some(&facts.manager), by_base);
+            let end = ended(manager_now);
+            moves.parts.push(Part {
+                side: Mover::Declaration,
+                moved: declared_concern(kind, &was_all, vlans) != declared_concern(kind, &is_all, vlans),
+                base: since.unwrap_or(manager_base),
+                first: until.unwrap_or(end),
+                end,
+                reader,
+                identity,
+            });
+        }
+        moves.parts.extend(self.vlans_part(vlans, base, poll));
+
+        // The scope's.
+        let last = track.scope.get(name).unwrap_or(UNMENTIONED);
+        let left = departed.and_then(|d| d.scope.as_ref()).filter(|_| two_sided);
+        let was_allowed = left.map_or(last, |l| &l.base);
+        let is_allowed = facts.allowance(id).unwrap_or(UNMENTIONED);
+        let head = self.head.as_ref().map(|h| Window { started: h.started, ended: h.ended });
+        moves.parts.push(Part {
+            side: Mover::Scope,
+            moved: scope_concern(kind, was_allowed, vlans) != scope_concern(kind, is_allowed, vlans),
+            base: left.map_or(head, |l| l.read),
+            first: left.filter(|_| last == is_allowed).map_or(poll.ended, |l| l.since.ended),
+            // The scope is no reading: it is known without one, at the latest when the poll starts.
+            end: poll.started,
+            reader: false,
+            identity: false,
+        });
+
+        let declared_since = since.unwrap_or(manager_base);
+        moves.before =
+            base.map(|_| PortView::new(was, was_read, was_all, declared_since.filter(|_| two_sided)));
+        let declared_read = if until.is_some() { self.first_declared(track, &group, poll) } else { manager_now };
+        moves.now = Some(PortView::new(is, first, is_all, declared_read.filter(|_| two_sided)));
+        moves
+    }
+
+    // The first read that showed the declarations of a group as they are now.
+    fn first_declared(&self, track: &SwitchTrack, group: &BTreeSet<&str>, poll: &PollFacts) -> Option<Window> {
+        let now = poll.facts.declared.as_ref()?;
+        let firsts = group.iter().filter_map(|g| {
+            let last = track.declared.get(*g).unwrap_or(UNDECLARED);
+            let is = now.ports.values().find_map(|p| p.get(*g)).unwrap_or(UNDECLARED);
+            let left = track.departed.get(*g)?.declared.as_ref()?;
+            (last == is).then_some(left.since)
+        });
+        firsts.max_by_key(|w| w.ended).or(Some(poll.manager))
+    }
+
+    // Networks of the VLANs that appeared or went since the base.
+    fn vlans_part(&self, vlans: &VlanSet, base: Option<u64>, poll: &PollFacts) -> Option<Part> {
+        let declared = poll.facts.declared.as_ref()?;
+        let (mut since, mut until) = (None, None);
+        for v in vlans.iter() {
+            let before = self.manager.vlans.get(&v);
+            let (from, to) = match (before, declared.vlans.contains_key(&v)) {
+                (Some(b), true) if base.is_some_and(|seq| b.since > seq) => (b.lacking, b.read),
+                (Some(_), false) | (None, true) => {
+                    (self.manager_read().map(|r| r.window), poll.manager)
+                }
+                _ => continue,
+            };
+            since = earlier(since, Some(from));
+            until = later(until, Some(to.ended));
+        }
+        let read = base.map(|seq| Read { seq, window: poll.manager });
+        let (reader, identity) = changed(&self.manager.source, Some(&poll.facts.manager), read);
+        since.map(|base| Part {
+            side: Mover::Declaration,
+            moved: true,
+            base,
+            first: until.unwrap_or(poll.manager.ended),
+            end: poll.manager.ended,
+            reader,
+            identity,
+        })
+    }
+
+    fn unreadable_port(&self, id: &PortId, poll: &PollFacts) -> Moves {
+        let read = self.reads(&id.switch).and_then(|r| r.port(&id.port));
+        self.own_reading(&id.switch, read, poll)
+    }
+
+    // A finding about the reading of a switch, or of a part of it that was last read in `base`.
+    fn own_reading(&self, switch: &str, base: Option<Read>, poll: &PollFacts) -> Moves {
+        let now = poll.facts.switches.get(switch);
+        let source = self.switches.get(switch).map(|t| &t.source);
+        let end = poll.switches.get(switch).map_or(poll.ended, |w| w.ended);
+        let (reader, _) = source.map_or((false, false), |s| changed(s, now.map(|n| &n.source), base));
+        let failure = now.and_then(|n| n.source.failure);
+        let mut moves = Moves::new(base.map(|r| r.seq));
+        moves.reading = Some(match failure {
+            _ if base.is_none() => Cause::Blind,
+            Some(isoledger_core::model::Failure::SourceChanged) => Cause::SourceChanged,
+            _ if reader => Cause::ReaderChanged,
+            _ => Cause::Reading,
+        });
+        moves.parts.push(Part {
+            side: Mover::Switch,
+            moved: false,
+            base: base.map(|r| r.window),
+            first: end,
+            end,
+            reader,
+            identity: false,
+        });
+        moves
+    }
+
+    fn switch(&self, switch: &str, finding: FindingKind, vlans: &VlanSet, poll: &PollFacts) -> Moves {
+        let Some(now) = poll.facts.switches.get(switch) else {
+            // Nobody audits it; attachments there come and go with the declaration.
+            return self.declaration(self.manager_read(), poll);
+        };
+        let reads = self.reads(switch);
+        let blind = self.switches.get(switch).and_then(|t| t.source.blind);
+        let was = blind.map(|b| match b.why {
+            Why::Silent | Why::OutOfScope => FindingKind::Silent,
+            Why::Unreadable | Why::SourceChanged | Why::InTransition => FindingKind::Unreadable,
+        });
+        let is = now.source.failure.map(finding_of);
+        // Found or gone although the switch is met as before: other networks are concerned.
+        if was == is {
+            return self.concern(switch, vlans, poll);
+        }
+        let base = reads.and_then(|r| {
+            let tried = r.tried.zip(self.head.as_ref()).map(|(window, h)| Read { seq: h.seq, window });
+            // Silent after having been misunderstood: until then it answered.
+            if was.is_some() && is == Some(finding) { tried.or(r.read) } else { r.read }
+        });
+        self.own_reading(switch, base, poll)
+    }
+
+    fn class(
+        &self,
+        switch: &str,
+        class: BypassClass,
+        finding: FindingKind,
+        vlans: &VlanSet,
+        poll: &PollFacts,
+    ) -> Moves {
+        let empty = SwitchTrack::default();
+        let track = self.switches.get(switch).unwrap_or(&empty);
+        let stale = track.stale.get(&class);
+        let last = match stale {
+            Some(read) => *read,
+            None => self.reads(switch).and_then(|r| r.read),
+        };
+        let ports = poll.facts.switches.get(switch).and_then(|s| s.ports.as_ref());
+        if finding != FindingKind::Bypass {
+            let unread = ports.is_some_and(|p| p.unread.contains(&class));
+            return match stale.is_some() == unread && last.is_some() {
+                true => self.concern(switch, vlans, poll),
+                false => self.own_reading(switch, last, poll),
+            };
+        }
+        let clean = VlanSet::empty();
+        let was = track.dirty.get(&class).unwrap_or(&clean).intersection(vlans);
+        let is = ports.and_then(|p| p.dirty.get(&class)).unwrap_or(&clean).intersection(vlans);
+        if was == is && last.is_some() {
+            return self.concern(switch, vlans, poll);
+        }
+        let mut moves = Moves::new(last.map(|r| r.seq));
+        let end = poll.switches.get(switch).map_or(poll.ended, |w| w.ended);
+        let now = poll.facts.switches.get(switch).map(|s| &s.source);
+        let (reader, identity) = changed(&track.source, now, last);
+        moves.parts.push(Part {
+            side: Mover::Switch,
+            moved: true,
+            base: last.map(|r| r.window),
+            first: end,
+            end,
+            reader,
+            identity,
+        });
+        moves
+    }
+
+    // A switch is met as before, but other networks reach it: a port there began or ceased to carry them, or to be
+    // declared to.
+    fn concern(&self, switch: &str, vlans: &VlanSet, poll: &PollFacts) -> Moves {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        if let Some(t) = self.switches.get(switch) {
+            names.extend(t.observed.keys().chain(t.declared.keys()).map(String::as_str));
+        }
+        let facts = &poll.facts;
+        if let Some(p) = facts.switches.get(switch).and_then(|s| s.ports.as_ref()) {
+            names.extend(p.carried.keys().map(String::as_str));
+        }
+        if let Some(d) = facts.declared.as_ref().and_then(|d| d.ports.get(switch)) {
+            names.extend(d.keys().map(String::as_str));
+        }
+        let base = self.manager_read().map(|r| r.seq);
+        let mut moves = Moves::new(base);
+        moves.parts.extend(self.vlans_part(vlans, base, poll));
+        for name in names {
+            let port = self.port(&PortId::new(switch, name), FindingKind::InTransition, vlans, poll);
+            moves.parts.extend(port.parts.into_iter().filter(|p| p.moved));
+        }
+        if moves.parts.is_empty() {
+            let mut part = self.declaration_part(self.manager_read(), poll);
+            part.moved = false;
+            moves.parts.push(part);
+        }
+        moves
+    }
+
+    fn manager_moves(&self, poll: &PollFacts) -> Moves {
+        let base = self.manager_read();
+        let mut moves = Moves::new(base.map(|r| r.seq));
+        let mut part = self.declaration_part(base, poll);
+        part.moved = false;
+        moves.reading = Some(match poll.facts.manager.failure {
+            _ if base.is_none() => Cause::Blind,
+            Some(isoledger_core::model::Failure::SourceChanged) => Cause::SourceChanged,
+            _ if part.reader => Cause::ReaderChanged,
+            _ => Cause::Reading,
+        });
+        moves.parts.push(part);
+        moves
+    }
+}
+
+/// Whether reader and identity of a source changed since the poll of `base`. `now` is `None` when it was not read.
+fn changed(track: &SourceTrack, now: Option<&SourceFacts>, base: Option<Read>) -> (bool, bool) {
+    let Some(base) = base else { return (false, false) };
+    let reader = now.is_some_and(|n| n.reader != track.reader) || track.reader_since > base.seq;
+    let identity = now.is_some_and(|n| n.identity != track.identity) || track.identity_since > base.seq;
+    (reader, identity)
+}
+
+fn poll_window(poll: &PollFacts) -> Window {
+    Window { started: poll.started, ended: poll.ended }
+}
+
+// The read that started earlier; no read at all is earliest.
+fn earlier(a: Option<Option<Window>>, b: Option<Option<Window>>) -> Option<Option<Window>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(match (a, b) {
+            (Some(a), Some(b)) => Some(if a.started <= b.started { a } else { b }),
+            _ => None,
+        }),
+        (a, b) => a.or(b),
+    }
+}
+
+fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.max(b)
+}
+
+/// Whether two extents cover the same.
+pub(super) fn grows(d: &Divergence, extent: &Extent) -> bool {
+    d.vlans != extent.vlans || !extent.networks.is_subset(&d.networks)
+}
