@@ -191,7 +191,7 @@ impl Agent {
         Ok(match kind {
             kind::ECHO_REQUEST => reply(kind::ECHO_REPLY, body),
             kind::ECHO_REPLY | kind::ERROR => vec![],
-            kind::FEATURES_REQUEST => reply(kind::FEATURES_REPLY, &self.features()),
+            kind::FEATURES_REQUEST => reply(kind::FEATURES_REPLY, &self.features(version)),
             kind::GET_CONFIG_REQUEST => reply(kind::GET_CONFIG_REPLY, &[0; 4]),
             kind::BARRIER_REQUEST => reply(kind::BARRIER_REPLY, &[]),
             kind::ROLE_REQUEST if role_is_kept(body) => {
@@ -220,16 +220,16 @@ impl Agent {
     }
 
     /// `struct ofp_switch_features`, without the fields before it.
-    fn features(&self) -> Vec<u8> {
+    fn features(&self, version: Version) -> Vec<u8> {
         let datapath_id = self.connection.cloud.read(|w| {
             let database = w.host(&self.host)?.database();
             let bridge = database.find("Bridge", &self.bridge)?;
             u64::from_str_radix(database.get("Bridge", bridge, "datapath_id").ok()?.as_str()?, 16).ok()
         });
         let mut body = datapath_id.unwrap_or_default().to_be_bytes().to_vec();
-        body.extend([0, 0, 0, 0, TABLES, 0, 0, 0, 0, 0, 0]);
-        // Statistics of flows, tables, ports, groups and queues, as Open vSwitch 3.1 claims.
-        body.push(0x4f);
+        body.extend([0, 0, 0, 0, TABLES, 0, 0, 0]);
+        // Statistics of flows, tables, ports, groups and queues; from 1.4 on bundles too, as Open vSwitch 3.1 claims.
+        body.extend([0, 0, if version >= Version::V1_4 { 0x02 } else { 0 }, 0x4f]);
         body.extend([0; 4]);
         body
     }

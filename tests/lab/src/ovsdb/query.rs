@@ -155,7 +155,10 @@ impl Condition {
             "<=" => Function::LessOrEqual,
             ">" => Function::Greater,
             ">=" => Function::GreaterOrEqual,
-            other => return Err(error("unknown function", format!("No function named {other}."))),
+            other => {
+                let details = format!("No function named {other}.");
+                return Err(json!({"details": details, "error": "unknown function"}));
+            }
         };
         let value = Datum::from_json(value)
             .ok_or_else(|| error("syntax error", format!("{value} is no OVSDB value.")))?;

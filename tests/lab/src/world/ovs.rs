@@ -274,7 +274,7 @@ impl OvsHost {
     ) -> Result<(), WorldError> {
         let kind = self.interface_type.clone();
         let members: Vec<InterfaceSpec<'_>> = members.iter().map(|m| (*m, kind.as_str(), &[][..])).collect();
-        self.add_any_port(bridge, name, &members, vlans, vec![("bond_mode", Datum::from("active-backup"))])
+        self.add_any_port(bridge, name, &members, vlans, vec![])
     }
 
     /// Adds a fake bridge: a port of its parent with `fake_bridge` set, and a VLAN that its members share.

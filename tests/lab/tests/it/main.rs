@@ -1,0 +1,10 @@
+//! The emulators against what real peers answered, and the levers against what a reader sees.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod faults;
+mod hil;
+mod openflow;
+mod ovsdb;
+mod real_openvswitch;
