@@ -6,3 +6,4 @@
 mod domain;
 mod properties;
 mod table;
+mod vectors;
