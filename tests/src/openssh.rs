@@ -38,7 +38,12 @@ impl OpenSsh {
             ("user", "ed25519"),
             ("stranger", "ed25519"),
         ] {
-            run(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(at(name)));
+            let bits: &[&str] = if kind == "rsa" { &["-b", "2048"] } else { &[] };
+            run(Command::new("ssh-keygen")
+                .args(["-q", "-N", "", "-t", kind])
+                .args(bits)
+                .arg("-f")
+                .arg(at(name)));
         }
         let write = |name: &str, text: String| std::fs::write(at(name), text).expect("the directory is ours");
         write(
@@ -102,6 +107,12 @@ impl OpenSsh {
     pub fn fingerprint(&self, key: &str) -> String {
         let said = run(Command::new("ssh-keygen").arg("-lf").arg(self.file(&format!("{key}.pub"))));
         said.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// How often somebody was let in.
+    pub fn logins(&self) -> usize {
+        let log = std::fs::read_to_string(self.file("sshd.log")).unwrap_or_default();
+        log.lines().filter(|l| l.contains("Accepted publickey for ")).count()
     }
 
     /// Every command that was asked for, one a line.

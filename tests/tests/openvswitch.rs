@@ -383,6 +383,7 @@ async fn openflow_ssh_and_the_local_command_read_one_switch_alike() {
             "{line}"
         );
     }
+    assert_eq!(ssh.logins(), 1, "one login serves every poll");
     // Counters move with traffic; evidence does not.
     let before = read(&mut readers[0]).await.evidence.to_bytes();
     ovs.appctl(&[
@@ -545,15 +546,10 @@ async fn tls_says_what_is_wrong_with_whose_certificate() {
 
     for (settings, said) in [
         (over_tls(port, &ours.ca(), None, Some("srv")), "demands a client certificate"),
-        (
-            over_tls(port, &ours.ca(), client(&Authority::new("ours"), false), Some("srv")),
-            "refused the client certificate",
-        ),
+        (over_tls(port, &ours.ca(), client(&another, false), Some("srv")), "refused the client certificate"),
         (over_tls(port, &ours.ca(), client(&ours, true), Some("srv")), "refused the client certificate"),
-        (
-            over_tls(port, &Authority::new("ours").ca(), client(&ours, false), Some("srv")),
-            "not issued by an authority",
-        ),
+        (over_tls(port, &another.ca(), client(&ours, false), Some("srv")), "not issued by an authority"),
+        (over_tls(port, &same_name.ca(), client(&ours, false), Some("srv")), "not issued by an authority"),
         (over_tls(port, &ours.ca(), client(&ours, false), None), "bears another name"),
         (over_tls(port, Path::new("/nonexistent/ca.pem"), None, None), "cannot be used"),
     ] {

@@ -196,6 +196,8 @@ fn open(target: &SshTarget, deadline: Instant) -> Result<Session, SourceError> {
         let wait = Duration::from_millis(u64::from(left(&place, deadline)?));
         match TcpStream::connect_timeout(&address, wait) {
             Ok(stream) => {
+                // A command is a dozen small packets each way; without this each waits for an acknowledgement.
+                let _ = stream.set_nodelay(true);
                 let mut session = Session::new().map_err(|e| failed(&place, "libssh2 cannot start", &e))?;
                 session.set_timeout(left(&place, deadline)?);
                 session.set_tcp_stream(stream);

@@ -23,6 +23,8 @@ const FEATURES_REQUEST: u8 = 5;
 const FEATURES_REPLY: u8 = 6;
 const MULTIPART_REQUEST: u8 = 18;
 const MULTIPART_REPLY: u8 = 19;
+/// OFPT_CONTROLLER_STATUS of OpenFlow 1.5.
+const HIGHEST_TYPE: u8 = 35;
 
 const OFPMP_FLOW: u16 = 1;
 const OFPMP_GROUP_DESC: u16 = 7;
@@ -124,6 +126,10 @@ impl Peer<'_> {
         self.io.read_exact(&mut header).await.map_err(|e| broken(self.place, &e))?;
         let [version, kind, l0, l1, xid @ ..] = header;
         let length = usize::from(u16::from_be_bytes([l0, l1]));
+        // Noise would announce up to 64 KiB that never come, and be found out at the deadline only.
+        if kind > HIGHEST_TYPE {
+            return Err(self.malformed("a message is of no known type"));
+        }
         let mut body =
             vec![
                 0;
