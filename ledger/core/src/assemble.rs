@@ -177,6 +177,8 @@ impl<'a> Line<'a> {
 // What the cloud manager says of one logical port.
 #[derive(Default)]
 struct PortFacts<'a> {
+    // Some switch lists the port.
+    listed: bool,
     registered: bool,
     nodes: BTreeSet<&'a str>,
     attachments: Vec<&'a Attachment>,
@@ -313,10 +315,9 @@ impl<'a> Assembler<'a> {
     // the VLANs needed so.
     fn lines(
         &self,
-        facts: &HashMap<At<'a>, PortFacts<'a>>,
+        facts: &mut HashMap<At<'a>, PortFacts<'a>>,
     ) -> (Vec<(At<'a>, Line<'a>)>, HashMap<At<'a>, VlanId>) {
         let mut lines = Vec::new();
-        let mut unlisted: BTreeSet<At<'a>> = facts.keys().copied().collect();
         let mut natives = HashMap::new();
         for (switch, o) in &self.read {
             for (port, reading) in &o.ports {
@@ -330,7 +331,9 @@ impl<'a> Assembler<'a> {
                     // Bundled into what is not there: nobody knows what it carries.
                     PortReading::Read(_) => Line::Unreadable(Cow::Owned(VlanSet::all())),
                 };
-                unlisted.remove(&at);
+                if let Some(fact) = facts.get_mut(&at) {
+                    fact.listed = true;
+                }
                 if let (Some(v), Some((other, vlans)), false) = (line.untagged(), self.link(at), line.down())
                     && vlans.contains(v)
                     && self.read.contains_key(other.switch)
@@ -345,14 +348,16 @@ impl<'a> Assembler<'a> {
             reading.is_some()
                 && !(self.bundles.contains_key(at) && matches!(reading, Some(PortReading::Read(_))))
         };
-        unlisted.extend(natives.keys().filter(|at| !listed(at)));
+        let known = facts.iter().filter(|(_, f)| !f.listed).map(|(at, _)| at);
+        let unlisted: BTreeSet<At<'a>> =
+            known.chain(natives.keys().filter(|at| !listed(at))).copied().collect();
         lines.extend(unlisted.into_iter().map(|at| (at, Line::Unlisted)));
         (lines, natives)
     }
 
     fn run(mut self) -> Assembly {
         let inputs = self.inputs;
-        let facts = self.declared_facts();
+        let mut facts = self.declared_facts();
         let (networks, indices, unassessable) = self.network_sections();
         let mut slices: BTreeMap<u16, Slice> = BTreeMap::new();
         for (v, commitments) in &indices.by_vlan {
@@ -365,7 +370,8 @@ impl<'a> Assembler<'a> {
         let mut wide = Vec::new();
         let mut unread_ports = Vec::new();
         let nobody = PortFacts::default();
-        let (lines, natives) = self.lines(&facts);
+        let (mut declared, mut vlans): (Vec<(u16, DeclaredAs)>, Vec<u16>) = (Vec::new(), Vec::new());
+        let (lines, natives) = self.lines(&mut facts);
         for (id, reading) in &lines {
             let id = *id;
             let at = self.handle(id);
@@ -413,24 +419,27 @@ impl<'a> Assembler<'a> {
             }
             // One line per VLAN: those declared here, those carried unless the port is listed as wide, and the one
             // that the other end of a link carries untagged.
-            let mut declared: BTreeMap<u16, Vec<DeclaredAs>> = BTreeMap::new();
+            declared.clear();
             for a in &fact.attachments {
                 if let Some((v, network)) = indices.by_name.get(a.network.as_str()) {
-                    let line = DeclaredAs { network: *network, carried: carried_as(&a.channel) };
-                    declared.entry(*v).or_default().push(line);
+                    declared.push((*v, DeclaredAs { network: *network, carried: carried_as(&a.channel) }));
                 }
             }
-            let mut vlans: BTreeSet<u16> = declared.keys().copied().collect();
+            declared.sort_unstable();
+            vlans.clear();
+            vlans.extend(declared.iter().map(|(v, _)| *v));
             if !is_wide {
                 vlans.extend(carried.iter().map(VlanId::get));
             }
             if !is_wide || unreadable {
                 vlans.extend(natives.get(&id).map(|v| v.get()));
             }
-            for v in vlans {
+            vlans.sort_unstable();
+            vlans.dedup();
+            for v in &vlans {
+                let v = *v;
                 let Some(vlan) = VlanId::new(v) else { continue };
-                let mut declared = declared.remove(&v).unwrap_or_default();
-                declared.sort_unstable();
+                let declared = declared.iter().filter(|(on, _)| *on == v).map(|(_, d)| *d).collect();
                 let carries = if untagged == Some(vlan) {
                     Carries::Untagged
                 } else if carried.contains(vlan) {
@@ -467,7 +476,7 @@ impl<'a> Assembler<'a> {
             }
         }
         for slice in slices.values_mut() {
-            slice.ports.sort_by_key(|p| (p.switch, p.port));
+            slice.ports.sort_unstable_by(|a, b| (&a.switch, &a.port).cmp(&(&b.switch, &b.port)));
         }
         wide.sort_by_key(|p| (p.switch, p.port));
         unread_ports.sort();
