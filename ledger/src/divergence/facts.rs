@@ -203,6 +203,11 @@ impl Facts {
         })
     }
 
+    /// Whether the port is in transition, or a member of a bundle that says nothing.
+    pub(crate) fn port_is_moving(&self, id: &PortId) -> bool {
+        self.switches.get(&id.switch).is_some_and(|s| s.moving.contains(&id.port))
+    }
+
     pub(crate) fn allowance(&self, id: &PortId) -> Option<&Allowance> {
         self.scope.get(&id.switch)?.get(&id.port)
     }

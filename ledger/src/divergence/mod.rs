@@ -69,6 +69,7 @@ mod facts;
 mod fold;
 mod moves;
 mod query;
+mod rows;
 pub mod sides;
 mod track;
 
@@ -77,7 +78,7 @@ mod tests;
 
 pub use facts::{Extent, Facts, FactsMaker, Key, NetworkFacts, PollFacts};
 pub use fold::{Divergences, FoldError};
-pub use query::{Query, Run, VerdictNow};
+pub use query::{Mark, Query, Run, VerdictNow};
 
 use crate::state::Place;
 use isoledger_core::judge::{FindingClass, FindingKind};
@@ -223,7 +224,7 @@ pub enum Mover {
 pub struct Gap {
     /// Whose: a switch, the cloud manager, or one port.
     pub of: Place,
-    /// Why, at first.
+    /// Why, at last.
     pub why: Why,
     /// Start of the last good read before; `None` when there was none.
     pub from: Option<Timestamp>,

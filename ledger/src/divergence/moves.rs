@@ -122,7 +122,7 @@ impl Divergences {
             Place::Nic { node, nic } => {
                 let at = facts.declared.as_ref().and_then(|d| d.nics.get(&(node.clone(), nic.clone())));
                 let excused =
-                    key.finding == FindingKind::ForeignMember && at.is_some_and(|id| facts.port_is_blind(id));
+                    key.finding == FindingKind::ForeignMember && at.is_some_and(|id| facts.port_is_moving(id));
                 unseen(!manager || excused)
             }
         }
@@ -231,7 +231,8 @@ impl Divergences {
             return (cause, BTreeSet::new());
         }
         let movers: BTreeSet<Mover> = moves.movers().map(|p| p.side).collect();
-        let Some(base) = moves.base else { return (Cause::Blind, BTreeSet::new()) };
+        let base = moves.base.filter(|_| moves.movers().all(|p| p.base.is_some()));
+        let Some(base) = base else { return (Cause::Blind, BTreeSet::new()) };
         let semantics =
             self.head.as_ref().is_some_and(|h| h.semantics != poll.semantics || h.semantics_since > base);
         let cause = if semantics || moves.movers().any(|p| p.reader) {
@@ -409,7 +410,7 @@ impl Divergences {
                     None => (manager_base, manager_now),
                 };
                 since = earlier(since, Some(from));
-                until = later(until, to.map(|w| w.ended));
+                until = later(until, to);
             }
             was_all.push(was);
             is_all.push(is);
@@ -423,7 +424,7 @@ impl Divergences {
                 side: Mover::Declaration,
                 moved: declared_concern(kind, &was_all, vlans) != declared_concern(kind, &is_all, vlans),
                 base: since.unwrap_or(manager_base),
-                first: until.unwrap_or(end),
+                first: until.map_or(end, |w: Window| w.ended),
                 end,
                 reader,
                 identity,
@@ -436,13 +437,12 @@ impl Divergences {
         let left = departed.and_then(|d| d.scope.as_ref()).filter(|_| two_sided);
         let was_allowed = left.map_or(last, |l| &l.base);
         let is_allowed = facts.allowance(id).unwrap_or(UNMENTIONED);
-        let head = self.head.as_ref().map(|h| Window { started: h.started, ended: h.ended });
+        let head = self.head.as_ref().map(|h| moment(h.started));
         moves.parts.push(Part {
             side: Mover::Scope,
             moved: scope_concern(kind, was_allowed, vlans) != scope_concern(kind, is_allowed, vlans),
             base: left.map_or(head, |l| l.read),
-            first: left.filter(|_| last == is_allowed).map_or(poll.ended, |l| l.since.ended),
-            // The scope is no reading: it is known without one, at the latest when the poll starts.
+            first: left.filter(|_| last == is_allowed).map_or(poll.started, |l| l.since.ended),
             end: poll.started,
             reader: false,
             identity: false,
@@ -451,21 +451,9 @@ impl Divergences {
         let declared_since = since.unwrap_or(manager_base);
         moves.before =
             base.map(|_| PortView::new(was, was_read, was_all, declared_since.filter(|_| two_sided)));
-        let declared_read = if until.is_some() { self.first_declared(track, &group, poll) } else { manager_now };
-        moves.now = Some(PortView::new(is, first, is_all, declared_read.filter(|_| two_sided)));
+        let declared_first = until.or(manager_now).filter(|_| two_sided);
+        moves.now = Some(PortView::new(is, first, is_all, declared_first));
         moves
-    }
-
-    // The first read that showed the declarations of a group as they are now.
-    fn first_declared(&self, track: &SwitchTrack, group: &BTreeSet<&str>, poll: &PollFacts) -> Option<Window> {
-        let now = poll.facts.declared.as_ref()?;
-        let firsts = group.iter().filter_map(|g| {
-            let last = track.declared.get(*g).unwrap_or(UNDECLARED);
-            let is = now.ports.values().find_map(|p| p.get(*g)).unwrap_or(UNDECLARED);
-            let left = track.departed.get(*g)?.declared.as_ref()?;
-            (last == is).then_some(left.since)
-        });
-        firsts.max_by_key(|w| w.ended).or(Some(poll.manager))
     }
 
     // Networks of the VLANs that appeared or went since the base.
@@ -473,16 +461,16 @@ impl Divergences {
         let declared = poll.facts.declared.as_ref()?;
         let (mut since, mut until) = (None, None);
         for v in vlans.iter() {
-            let before = self.manager.vlans.get(&v);
-            let (from, to) = match (before, declared.vlans.contains_key(&v)) {
-                (Some(b), true) if base.is_some_and(|seq| b.since > seq) => (b.lacking, b.read),
-                (Some(_), false) | (None, true) => {
-                    (self.manager_read().map(|r| r.window), poll.manager)
-                }
-                _ => continue,
+            let known = self.manager.vlans.get(&v);
+            let now = declared.vlans.contains_key(&v);
+            let (from, to) = match known {
+                Some(k) if k.declared == now && base.is_some_and(|seq| k.since > seq) => (k.before, k.read),
+                Some(k) if k.declared == now => continue,
+                None if !now => continue,
+                _ => (self.manager_read().map(|r| r.window), poll.manager),
             };
             since = earlier(since, Some(from));
-            until = later(until, Some(to.ended));
+            until = later(until, Some(to));
         }
         let read = base.map(|seq| Read { seq, window: poll.manager });
         let (reader, identity) = changed(&self.manager.source, Some(&poll.facts.manager), read);
@@ -490,7 +478,7 @@ impl Divergences {
             side: Mover::Declaration,
             moved: true,
             base,
-            first: until.unwrap_or(poll.manager.ended),
+            first: until.unwrap_or(poll.manager).ended,
             end: poll.manager.ended,
             reader,
             identity,
@@ -533,18 +521,18 @@ impl Divergences {
             // Nobody audits it; attachments there come and go with the declaration.
             return self.declaration(self.manager_read(), poll);
         };
-        let reads = self.reads(switch);
+        let is = now.source.failure.map(finding_of);
+        // How it was met before, where it was met in vain then and now.
         let blind = self.switches.get(switch).and_then(|t| t.source.blind);
         let was = blind.map(|b| match b.why {
             Why::Silent | Why::OutOfScope => FindingKind::Silent,
             Why::Unreadable | Why::SourceChanged | Why::InTransition => FindingKind::Unreadable,
         });
-        let is = now.source.failure.map(finding_of);
-        // Found or gone although the switch is met as before: other networks are concerned.
-        if was == is {
+        if is == Some(finding) && was == is {
+            // Found or gone although the switch is met as before: other networks are concerned.
             return self.concern(switch, vlans, poll);
         }
-        let base = reads.and_then(|r| {
+        let base = self.reads(switch).and_then(|r| {
             let tried = r.tried.zip(self.head.as_ref()).map(|(window, h)| Read { seq: h.seq, window });
             // Silent after having been misunderstood: until then it answered.
             if was.is_some() && is == Some(finding) { tried.or(r.read) } else { r.read }
@@ -650,6 +638,11 @@ fn changed(track: &SourceTrack, now: Option<&SourceFacts>, base: Option<Read>) -
     (reader, identity)
 }
 
+/// The scope's window in a poll: it is known without reading, when the poll starts.
+pub(super) fn moment(started: Timestamp) -> Window {
+    Window { started, ended: started }
+}
+
 fn poll_window(poll: &PollFacts) -> Window {
     Window { started: poll.started, ended: poll.ended }
 }
@@ -665,8 +658,9 @@ fn earlier(a: Option<Option<Window>>, b: Option<Option<Window>>) -> Option<Optio
     }
 }
 
-fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    a.max(b)
+// The read that ended later.
+fn later(a: Option<Window>, b: Option<Window>) -> Option<Window> {
+    a.into_iter().chain(b).max_by_key(|w| w.ended)
 }
 
 /// Whether two extents cover the same.

@@ -2,6 +2,7 @@
 //! value at the base where that is another.
 
 use super::sides::{Allowance, Carried, Declaration};
+use super::query::Mark;
 use super::{Gap, Why};
 use crate::state::Place;
 use isoledger_core::judge::FindingKind;
@@ -55,6 +56,12 @@ pub(crate) struct SwitchReads {
     /// Ports whose last good read is another than the switch's: read again, or not understood since. `None`: never.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) ports: BTreeMap<String, Option<Read>>,
+}
+
+impl Head {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { seq: self.seq, started: self.started, ended: self.ended }
+    }
 }
 
 impl SwitchReads {
@@ -185,23 +192,24 @@ pub(crate) struct ManagerTrack {
     pub(crate) source: SourceTrack,
     /// Digest of the declarations last read.
     pub(crate) declarations: Option<Digest>,
-    /// The declared VLANs.
+    /// Every VLAN that was ever declared.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) vlans: BTreeMap<VlanId, DeclaredVlan>,
+    pub(crate) vlans: BTreeMap<VlanId, VlanTrack>,
     /// Attached nics whose port is in transition, by node and nic, and the last read of the cloud manager before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) excused: BTreeMap<String, BTreeMap<String, Option<Read>>>,
 }
 
-/// A VLAN that is declared to a network.
+/// Whether a VLAN is declared to a network, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeclaredVlan {
-    /// The first poll of the unbroken run that shows it.
+pub(crate) struct VlanTrack {
+    pub(crate) declared: bool,
+    /// The first poll of the unbroken run that shows it so.
     pub(crate) since: u64,
-    /// The last read before, which did not show it.
-    pub(crate) lacking: Option<Window>,
-    /// The first read that showed it.
+    /// The last read before, which showed it otherwise.
+    pub(crate) before: Option<Window>,
+    /// The first read that showed it so.
     pub(crate) read: Window,
 }
 
