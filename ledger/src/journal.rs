@@ -175,37 +175,42 @@ pub struct Cursor {
 struct Window {
     path: PathBuf,
     file: Box<dyn DiskFile>,
+    /// Offset in the file of the first byte in the buffer.
     start: u64,
-    bytes: Vec<u8>,
+    /// The buffer, of which `filled` bytes are the file's.
+    buffer: Vec<u8>,
+    filled: usize,
 }
 
 impl Window {
+    fn new(path: PathBuf, file: Box<dyn DiskFile>) -> Window {
+        Window { path, file, start: 0, buffer: Vec::new(), filled: 0 }
+    }
+
     /// Up to `n` bytes from `offset`; fewer only at the end of the file.
     fn get(&mut self, offset: u64, n: usize) -> Result<&[u8], JournalError> {
         const AHEAD: usize = 256 << 10;
         let have = (offset >= self.start)
             .then(|| (offset - self.start) as usize)
-            .filter(|skip| skip.checked_add(n).is_some_and(|end| end <= self.bytes.len()));
+            .filter(|skip| skip.checked_add(n).is_some_and(|end| end <= self.filled));
         let skip = match have {
             Some(skip) => skip,
             None => {
-                self.start = offset;
-                self.bytes.resize(n.max(AHEAD), 0);
-                let got = self.file.read_at(&mut self.bytes, offset);
-                let got = got.map_err(|source| JournalError::Io {
-                    doing: "read",
-                    path: self.path.clone(),
-                    source,
-                })?;
-                self.bytes.truncate(got);
+                if self.buffer.len() < n.max(AHEAD) {
+                    self.buffer = vec![0; n.max(AHEAD)];
+                }
+                (self.start, self.filled) = (offset, 0);
+                let read = self.file.read_at(&mut self.buffer, offset);
+                self.filled =
+                    read.map_err(|source| JournalError::Io { doing: "read", path: self.path.clone(), source })?;
                 0
             }
         };
-        Ok(&self.bytes[skip..self.bytes.len().min(skip + n)])
+        Ok(&self.buffer[skip..self.filled.min(skip + n)])
     }
 
     fn forget(&mut self) {
-        self.bytes.clear();
+        self.filled = 0;
     }
 }
 
@@ -288,7 +293,7 @@ impl Cursor {
         let path = segment_path(&self.dir, self.at.segment);
         match self.disk.open_read(&path) {
             Ok(file) => {
-                self.file = Some(Window { path, file, start: 0, bytes: Vec::new() });
+                self.file = Some(Window::new(path, file));
                 Ok(true)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => match segments(&self.disk, &self.dir) {

@@ -23,6 +23,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A batch of more bytes than this is not kept for the next question.
+const KEPT_BYTES: usize = 4 << 20;
+
 /// The log in a data directory, read from its journal.
 pub struct LogReader {
     disk: Arc<dyn Disk>,
@@ -44,6 +47,8 @@ pub struct LogReader {
     time: Timestamp,
     /// The block read last: tiles, signatures and entries of one are mostly asked for in a row.
     recent: Mutex<Option<(u64, Vec<Arc<Stored>>)>>,
+    /// The batch in which content was found last, when it is not large: content is mostly asked for in order.
+    opened: Mutex<Option<Arc<ReadBatch>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +86,7 @@ impl LogReader {
             head: Head::EMPTY,
             time: Timestamp::default(),
             recent: Mutex::new(None),
+            opened: Mutex::new(None),
         };
         reader.refresh()?;
         if reader.head.size == 0 {
@@ -255,10 +261,16 @@ impl LogReader {
         let wanted = prefix(digest);
         let from = self.contents.partition_point(|(p, _)| *p < wanted);
         for (_, at) in self.contents[from..].iter().take_while(|(p, _)| *p == wanted) {
-            let (read, _) = self.batch_at(*at)?;
-            let all = read.batch.entries.into_iter().flat_map(|(contents, _)| contents);
-            if let Some(found) = all.into_iter().find(|c| c.digest == *digest) {
-                return Ok(Some(found));
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = match opened.take() {
+                Some(read) if read.start == *at => read,
+                _ => Arc::new(self.batch_at(*at)?.0),
+            };
+            let mut all = read.batch.entries.iter().flat_map(|(contents, _)| contents);
+            let found = all.find(|c| c.digest == *digest).cloned();
+            *opened = Some(read).filter(|read| read.batch.bytes() <= KEPT_BYTES);
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

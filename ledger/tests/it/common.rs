@@ -12,18 +12,18 @@ use isoledger_ledger::{
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-pub const ORIGIN: &str = "audit.example/moc";
+pub(crate) const ORIGIN: &str = "audit.example/moc";
 
-pub fn signer() -> Arc<NoteSigner> {
+pub(crate) fn signer() -> Arc<NoteSigner> {
     Arc::new(NoteSigner::new(ORIGIN, &[7; 32]).unwrap())
 }
 
-pub fn at(ms: u64) -> Timestamp {
+pub(crate) fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(1_772_446_272_000 + ms).unwrap()
 }
 
 /// A poll for place `seq`, ended at `ms`, that commits to content of its own and shares a piece with every fourth.
-pub fn poll(seq: u64, ms: u64) -> Pending {
+pub(crate) fn poll(seq: u64, ms: u64) -> Pending {
     let manifest = format!("manifest of poll {seq} at {ms}").into_bytes();
     let shared = format!("evidence of switch {}", seq % 4).repeat(20).into_bytes();
     let digest = Digest::of(&manifest);
@@ -41,17 +41,17 @@ pub fn poll(seq: u64, ms: u64) -> Pending {
 }
 
 /// `n` polls for the next places, a second apart.
-pub fn polls(ledger: &Ledger, n: u64) -> Vec<Pending> {
+pub(crate) fn polls(ledger: &Ledger, n: u64) -> Vec<Pending> {
     let first = ledger.next_seq();
     (first..first + n).map(|seq| poll(seq, seq * 1000)).collect()
 }
 
-pub fn create(dir: &Path) -> Ledger {
+pub(crate) fn create(dir: &Path) -> Ledger {
     Ledger::create(dir, ORIGIN, "moc", signer(), at(0)).unwrap()
 }
 
 /// A log of `size` entries in `dir`, closed.
-pub fn closed_log(dir: &Path, size: u64) {
+pub(crate) fn closed_log(dir: &Path, size: u64) {
     let mut ledger = create(dir);
     while ledger.next_seq() < size {
         let n = (size - ledger.next_seq()).min(100);
@@ -60,18 +60,18 @@ pub fn closed_log(dir: &Path, size: u64) {
     }
 }
 
-pub fn open(dir: &Path) -> Result<(Ledger, OpenReport), OpenError> {
+pub(crate) fn open(dir: &Path) -> Result<(Ledger, OpenReport), OpenError> {
     Ledger::open(dir, signer(), OpenOptions::at(at(0)))
 }
 
 /// Audits a log, content and all, against the key that the test knows.
-pub fn audit(log: &impl ReadLog) -> AuditReport {
+pub(crate) fn audit(log: &impl ReadLog) -> AuditReport {
     let key = signer().verifier().clone();
     check_log(log, AuditOptions { key: Some(&key), content: true }).unwrap()
 }
 
 /// Audits a log as the service sees it and as its journal has it, and compares the two.
-pub fn audit_both(ledger: &Ledger, dir: &Path) -> AuditReport {
+pub(crate) fn audit_both(ledger: &Ledger, dir: &Path) -> AuditReport {
     let seen = audit(&ledger.view());
     let kept = audit(&LogReader::open(dir).unwrap());
     assert_eq!(seen, kept);
@@ -80,22 +80,22 @@ pub fn audit_both(ledger: &Ledger, dir: &Path) -> AuditReport {
 }
 
 /// A store in memory that survives as a process's files do.
-pub struct MemorySource {
+pub(crate) struct MemorySource {
     /// What the next `open` finds.
-    pub kept: Option<MemoryStore>,
+    pub(crate) kept: Option<MemoryStore>,
     /// The store that was opened last.
-    pub opened: Arc<Mutex<Option<Arc<MemoryStore>>>>,
+    pub(crate) opened: Arc<Mutex<Option<Arc<MemoryStore>>>>,
     /// Applies that succeed before one fails.
-    pub budget: Option<u64>,
+    pub(crate) budget: Option<u64>,
 }
 
 impl MemorySource {
-    pub fn new(kept: Option<MemoryStore>) -> MemorySource {
+    pub(crate) fn new(kept: Option<MemoryStore>) -> MemorySource {
         MemorySource { kept, opened: Arc::default(), budget: None }
     }
 
     /// What a program that is started again finds of the store opened last.
-    pub fn survivor(&self) -> Option<MemoryStore> {
+    pub(crate) fn survivor(&self) -> Option<MemoryStore> {
         self.opened.lock().unwrap().as_ref().map(|s| s.reopened())
     }
 }
@@ -145,9 +145,9 @@ impl Store for Watched {
 }
 
 /// A log that tells another time in one entry.
-pub struct Lying<'l, L> {
-    pub log: &'l L,
-    pub seq: u64,
+pub(crate) struct Lying<'l, L> {
+    pub(crate) log: &'l L,
+    pub(crate) seq: u64,
 }
 
 impl<L: ReadLog> ReadLog for Lying<'_, L> {

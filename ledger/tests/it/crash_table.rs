@@ -203,7 +203,7 @@ fn a_crash_during_recovery_is_recovered_from() {
         (disk, told)
     };
     let names = run(None).0.names();
-    let sync = names.iter().rposition(|n| n.starts_with("sync") && n.ends_with(".seg")).unwrap();
+    let sync = names.iter().rposition(|n| n.starts_with("sync 0")).unwrap();
     let (disk, told) = run(Some(Plan { at: sync as u64, failure: Failure::Killed, effect: Effect::Lost }));
     assert_eq!(told.acknowledged.len(), 4);
     let image = disk.restarted(Restart::Holes);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What the chosen operation does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The program is killed: every later operation fails too.
     Killed,
     /// An input/output error.
@@ -21,7 +21,7 @@ pub enum Failure {
 
 /// Whether it took effect although it failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Not at all. A failed sync drops its dirty pages: they stay readable and the next sync has nothing to do.
     Lost,
     /// Fully, and durably.
@@ -29,16 +29,16 @@ pub enum Effect {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Number of the operation, from 0.
-    pub at: u64,
-    pub failure: Failure,
-    pub effect: Effect,
+    pub(crate) at: u64,
+    pub(crate) failure: Failure,
+    pub(crate) effect: Effect,
 }
 
 /// What the next start finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Restart {
+pub(crate) enum Restart {
     /// The page cache: only the program had died.
     Live,
     /// What was synced: the power had gone.
@@ -48,7 +48,7 @@ pub enum Restart {
 }
 
 #[derive(Clone, Default)]
-pub struct FaultyDisk(Arc<Mutex<State>>);
+pub(crate) struct FaultyDisk(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 struct State {
@@ -99,7 +99,7 @@ fn error(failure: Failure) -> io::Error {
 }
 
 impl FaultyDisk {
-    pub fn new(plan: Option<Plan>) -> FaultyDisk {
+    pub(crate) fn new(plan: Option<Plan>) -> FaultyDisk {
         let disk = FaultyDisk::default();
         disk.state().plan = plan;
         disk
@@ -110,18 +110,18 @@ impl FaultyDisk {
     }
 
     /// What each operation so far was.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.state().names.clone()
     }
 
     /// Whether the planned operation was reached.
-    pub fn struck(&self) -> bool {
+    pub(crate) fn struck(&self) -> bool {
         let s = self.state();
         s.plan.is_some_and(|p| s.ops > p.at)
     }
 
     /// The disk as the next start finds it, sound from now on.
-    pub fn restarted(&self, restart: Restart) -> FaultyDisk {
+    pub(crate) fn restarted(&self, restart: Restart) -> FaultyDisk {
         let mut s = self.state().clone();
         (s.plan, s.dead, s.ops) = (None, false, 0);
         s.names.clear();
@@ -145,7 +145,7 @@ impl FaultyDisk {
     }
 
     /// The same, with a plan for what comes.
-    pub fn planned(&self, plan: Plan) -> FaultyDisk {
+    pub(crate) fn planned(&self, plan: Plan) -> FaultyDisk {
         let disk = self.restarted(Restart::Live);
         disk.state().plan = Some(plan);
         disk
@@ -177,6 +177,8 @@ impl FaultyDisk {
                 durable(&mut s);
             }
             Effect::Lost if plan.failure == Failure::Full => half(&mut s),
+            // What was written stays written, in the page cache and not on the disk.
+            Effect::Lost if plan.failure == Failure::Killed => {}
             Effect::Lost => lost(&mut s),
         }
         Err(error(plan.failure))
@@ -277,7 +279,9 @@ impl Disk for FaultyDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let act = |s: &mut State| s.live.remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into());
-        let durable = |s: &mut State| drop(s.durable.remove(path));
+        let durable = |s: &mut State| {
+            s.durable.remove(path);
+        };
         self.operate("remove", path, act, none, none, durable)
     }
 
