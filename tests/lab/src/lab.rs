@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::cloud::{Cloud, Recorded};
 use crate::hil::HilServer;
@@ -100,10 +100,10 @@ pub struct Lab {
     openflow: BTreeMap<(String, String), OpenFlowAddresses>,
     daemon: JoinHandle<()>,
     // Held to be dropped: each closes its listener and its connections.
-    _ovsdb_servers: Vec<OvsdbServer>,
-    _openflow_servers: Vec<OpenFlowServer>,
+    ovsdb_servers: Vec<OvsdbServer>,
+    openflow_servers: Vec<OpenFlowServer>,
     // Last: the sockets are in it.
-    _sockets: TempDir,
+    sockets: TempDir,
 }
 
 impl Lab {
@@ -133,9 +133,9 @@ impl Lab {
             hil,
             ovsdb: BTreeMap::new(),
             openflow: BTreeMap::new(),
-            _ovsdb_servers: Vec::new(),
-            _openflow_servers: Vec::new(),
-            _sockets: sockets,
+            ovsdb_servers: Vec::new(),
+            openflow_servers: Vec::new(),
+            sockets,
         };
         for (n, (host, bridges)) in hosts.into_iter().enumerate() {
             lab.start_host(&format!("h{n}"), &host, bridges, &options).await?;
@@ -153,10 +153,10 @@ impl Lab {
         let mut serve = async |endpoint| -> io::Result<Address> {
             let server = OvsdbServer::start(&self.cloud, host, endpoint, options.ovsdb.clone()).await?;
             let address = server.address().clone();
-            self._ovsdb_servers.push(server);
+            self.ovsdb_servers.push(server);
             Ok(address)
         };
-        let at = |name: String| -> PathBuf { self._sockets.path().join(name) };
+        let at = |name: String| -> PathBuf { self.sockets.path().join(name) };
         let addresses = OvsdbAddresses {
             tcp: serve(Endpoint::Tcp).await?,
             unix: serve(Endpoint::Unix(at(format!("{socket}.db")))).await?,
@@ -171,7 +171,7 @@ impl Lab {
                 let options = options.openflow.clone();
                 let server = OpenFlowServer::start(&self.cloud, host, &bridge, endpoint, options).await?;
                 let address = server.address().clone();
-                self._openflow_servers.push(server);
+                self.openflow_servers.push(server);
                 Ok(address)
             };
             let addresses = OpenFlowAddresses {
@@ -267,23 +267,38 @@ impl Drop for Lab {
 /// HIL's daemon, at the pace the world sets. It sleeps until there is an action, not for two seconds as the real one.
 async fn daemon(cloud: Cloud) {
     let mut changes = cloud.changes();
+    let mut began = None;
     loop {
         changes.mark_unchanged();
-        let next = cloud.read(|w| w.next_action().map(|action| (action, w.daemon.clone())));
+        let next =
+            cloud.read(|w| w.next_action().filter(|_| !w.daemon.by_hand).map(|a| (a, w.daemon.clone())));
         let Some((action, pace)) = next else {
+            began = None;
             if changes.changed().await.is_err() {
                 return;
             }
             continue;
         };
+        let since = match began {
+            Some((earlier, since)) if earlier == action => since,
+            _ => Instant::now(),
+        };
+        began = Some((action, since));
         let (_, written) = action;
-        let pause = if written { pace.commit_after } else { pace.write_after };
-        if pause > Duration::ZERO {
-            tokio::time::sleep(pause).await;
+        let due = since + if written { pace.commit_after } else { pace.write_after };
+        if Instant::now() < due {
+            // The pace may be changed, or the daemon killed, while it waits.
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                changed = changes.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            }
         }
         // Somebody may have stepped the daemon by hand meanwhile; then this was their step.
         cloud.edit(|w| {
-            if w.next_action() == Some(action) {
+            if w.next_action() == Some(action) && !w.daemon.by_hand {
                 w.daemon_step();
             }
         });

@@ -20,7 +20,8 @@ impl World {
     ///
     /// Projects `red` (user `alice`) and `blue` (`bob`); networks `red-net` (VLAN 100) and `blue-net` (VLAN 101); `admin`
     /// and `auditor` are administrators. node01 has a second nic `eth1` that is wired to nothing. HIL knows the ports
-    /// `sw1p1…4` and `sw2p1…4` only. Each bridge is on an Open vSwitch host of its own, called like the switch.
+    /// `sw1p1…4` and `sw2p1…4` only. Each bridge is on an Open vSwitch host of its own, called like the switch, whose startup
+    /// configuration is this state. The driver is [`Driver::Careful`](super::Driver::Careful); passwords are `lab-NAME`.
     pub fn two_tenants() -> World {
         let mut world = World::new();
         build(&mut world).expect("the steps below add each thing once, and before it is used");

@@ -336,6 +336,19 @@ async fn the_daemon_of_a_lab_works_by_itself_at_its_pace() {
     let update = rpc.receive().await.unwrap();
     assert_eq!(update["method"], "update");
     assert!(lab.read(|w| w.attachments.iter().any(|a| a.node == "node02")));
+    // … or at once, when somebody is impatient.
+    let action = lab.edit(|w| {
+        w.daemon.commit_after = Duration::ZERO;
+        w.actions.iter().find(|a| a.node == "node02").unwrap().uuid
+    });
+    done(&lab, action).await;
+    // By hand, nothing happens by itself: the daemon is asked twice for a step, and takes both.
+    let action = lab.edit(|w| {
+        w.daemon.by_hand = true;
+        w.begin_attach("node02", "eth0", "red-net", None).unwrap()
+    });
+    assert_eq!(lab.edit(|w| w.daemon_step()), Some(DaemonStep::Wrote(action)));
+    assert_eq!(lab.edit(|w| w.daemon_step()), Some(DaemonStep::Committed(action)));
 }
 
 #[tokio::test]

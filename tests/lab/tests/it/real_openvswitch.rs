@@ -137,7 +137,10 @@ fn programmed_switch() -> Option<RealSwitch> {
     for port in ["e1", "e2", "e3", "e4"] {
         real.vsctl(&format!("add-port br0 {port} -- set interface {port} type=dummy"));
     }
-    real.vsctl("add-bond br0 lag1 l1 l2 -- set interface l1 type=dummy -- set interface l2 type=dummy");
+    // The members are numbered in no order of their own.
+    let [l1, l2] =
+        [("l1", 5), ("l2", 6)].map(|(m, n)| format!("set interface {m} type=dummy ofport_request={n}"));
+    real.vsctl(&format!("add-bond br0 lag1 l1 l2 -- {l1} -- {l2}"));
     real.vsctl("add-port br0 pat0 -- set interface pat0 type=patch options:peer=pat1");
     for group in GROUPS {
         real.ofctl(&["add-group", group]);
