@@ -1,0 +1,148 @@
+//! From a configuration to an engine: key, ledger, scope, and what the last poll left.
+
+use crate::config::{Config, Manager};
+use crate::engine::{Engine, Pace};
+use crate::failure::{Failure, fail};
+use crate::scopefile;
+use crate::sources::{self, Sources};
+use crate::{answers, keys, log};
+use isoledger_collectors::{Clock, Stopwatch};
+use isoledger_core::judge::judge_all;
+use isoledger_core::model::Scope;
+use isoledger_core::note::NoteSigner;
+use isoledger_core::record::Body;
+use isoledger_ledger::log::{IndexState, Ledger, OpenError, OpenOptions, OpenReport};
+use isoledger_ledger::read::ReadLog;
+use isoledger_ledger::recorder::{InForce, Recorder, Resume, View};
+use isoledger_ledger::state::{PollState, Snapshots, poll_at_seq};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The clock of this process: the system's, followed by the monotonic one.
+pub(crate) fn clock() -> Result<Arc<Stopwatch>, Failure> {
+    match Stopwatch::from_system() {
+        Some(clock) => Ok(Arc::new(clock)),
+        None => fail("the system clock shows a time before 1970 or after 9999; set it"),
+    }
+}
+
+fn duration(span: isoledger_core::Span) -> Duration {
+    Duration::from_millis(span.millis())
+}
+
+/// The pace the configuration asks for.
+fn pace(config: &Config) -> Pace {
+    let Manager::Hil { period, deadline, duty, .. } = &config.manager;
+    Pace {
+        deadline: duration(config.poll.deadline),
+        settle: duration(config.poll.settle),
+        parallel: config.poll.parallel,
+        crawl_period: duration(*period),
+        crawl_deadline: duration(*deadline),
+        duty: *duty,
+    }
+}
+
+/// The scope file, checked against the configured switches.
+pub(crate) fn scope(config: &Config) -> Result<Scope, Failure> {
+    scopefile::load(&config.scope(), &config.log.domain, &config.switches.keys().cloned().collect())
+}
+
+/// Opens the log for writing, or begins it.
+pub(crate) fn ledger(config: &Config, clock: &Stopwatch) -> Result<(Ledger, Arc<NoteSigner>), Failure> {
+    let signer = Arc::new(keys::load(&config.key(), &config.log.origin)?);
+    let dir = config.data();
+    let mut progress = |p| tracing::info!("opening the log: {p:?}");
+    let options = OpenOptions { progress: Some(&mut progress), ..OpenOptions::at(clock.now()) };
+    match Ledger::open(&dir, signer.clone(), options) {
+        Ok((ledger, report)) => {
+            tell(&report);
+            Ok((ledger, signer))
+        }
+        Err(OpenError::Missing { .. } | OpenError::Unfinished { .. }) => {
+            let ledger =
+                Ledger::create(&dir, &config.log.origin, &config.log.domain, signer.clone(), clock.now())?;
+            tracing::info!(dir = %dir.display(), "began a new log");
+            Ok((ledger, signer))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn tell(report: &OpenReport) {
+    match &report.index {
+        IndexState::Whole => {}
+        IndexState::Replayed { entries } => {
+            tracing::info!(entries, "the index was behind the journal; caught up")
+        }
+        other => tracing::warn!(?other, "the index was not usable and was built again from the journal"),
+    }
+    if report.unacknowledged > 0 {
+        tracing::warn!(entries = report.unacknowledged, "found entries nobody was told of; they are kept");
+    }
+    if let Some(seq) = report.recovered {
+        tracing::warn!(seq, "the journal had a torn tail; it was cut off and that is recorded");
+    }
+}
+
+/// An engine that continues where the log ends, with the scope file in force.
+pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, Arc<NoteSigner>), Failure> {
+    // Everything that can be wrong is looked at before the log is touched: nothing half-written.
+    let scope = Arc::new(scope(config)?);
+    let sources: Sources = sources::sources(config)?;
+    let (ledger, signer) = ledger(config, &clock)?;
+    let view = ledger.view();
+    let size = view.size()?;
+    let mut recorded: Option<(u64, Arc<Scope>)> = None;
+    for seq in (0..size).rev() {
+        if let Body::ScopeChanged { .. } = ledger.record(seq)?.body {
+            if let Some(opening) = ledger.opening(seq)? {
+                let bytes = ledger.content(&opening.digest)?;
+                recorded = Some((seq, Arc::new(serde_json::from_slice(&bytes)?)));
+            }
+            break;
+        }
+    }
+    let mut cache = Snapshots::with_capacity(1);
+    let state = match poll_at_seq(&view, size.saturating_sub(1))? {
+        Some(seq) => Some(PollState::of(&view, seq, &mut cache)?),
+        None => None,
+    };
+    let mut in_force = None;
+    let resume = match &state {
+        None => None,
+        Some(state) => {
+            let assembly = state.assembly();
+            let judged = judge_all(&assembly)?;
+            if let Some(digest) = state.manager().evidence {
+                in_force = Some(InForce {
+                    declared: state.parsed.declared.clone(),
+                    evidence: Arc::new(ledger.content(&digest)?),
+                    window: state.manager_window(),
+                });
+            }
+            Some(Resume {
+                version: state.poll.version,
+                root: state.poll.root,
+                snapshot_digest: state.parsed.digest,
+                snapshot: state.parsed.snapshot.clone(),
+                slots: (*state.parsed.slots).clone(),
+                view: Arc::new(View { assembly, judged }),
+            })
+        }
+    };
+    let (scope_seq, known) = recorded.clone().unwrap_or_default();
+    let recorder = Recorder::new(&config.log.origin, known, scope_seq, resume);
+    let mut engine = Engine::new(ledger, recorder, sources, pace(config), clock, in_force);
+    if recorded.is_none_or(|(_, s)| *s != *scope) {
+        let seq = engine.set_scope(scope)?;
+        tracing::info!(seq, "recorded the scope");
+    }
+    Ok((engine, signer))
+}
+
+/// Answers from the log's journal, beside whoever writes it.
+pub(crate) fn answers(config: &Config) -> Result<answers::Answers, Failure> {
+    let log = log::Log::open(&config.data())?;
+    Ok(answers::Answers::new(log, config.poll.max_gap, clock()?, None, config.key()))
+}

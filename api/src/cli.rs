@@ -1,0 +1,187 @@
+//! The command line: what can be asked, with an example each.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Independent, read-only auditing of network isolation: polls the cloud manager and the switches, records every poll
+/// in a signed, append-only ledger, and hands out proofs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "isoledger",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 done and nothing amiss; 1 done, and something is amiss (a divergence, a failed check, a damaged log); \
+2 not done, the reason is printed; 64 the command line was not understood."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        default_value = "isoledger.toml",
+        env = "ISOLEDGER_CONFIG",
+        value_name = "FILE"
+    )]
+    pub(crate) config: PathBuf,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on standard error (-v, -vv); RUST_LOG overrides.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented configuration and make the log's key.
+    #[command(
+        after_help = "Example:\n  isoledger init --origin audit.example/moc --domain moc --hil http://hil.example:5000"
+    )]
+    Init(Init),
+    /// Check configuration, keys and every source, reading each once and writing nothing.
+    #[command(after_help = "Example:\n  isoledger --config /etc/isoledger/isoledger.toml check")]
+    Check,
+    /// Work on the scope: which switches, links and exits there are.
+    #[command(subcommand)]
+    Scope(Scope),
+    /// Poll, record and serve until stopped.
+    #[command(after_help = "Example:\n  isoledger serve --config /etc/isoledger/isoledger.toml")]
+    Serve,
+    /// Poll every source once and record it. Asks a running service, if there is one.
+    #[command(after_help = "Example:\n  isoledger poll --json")]
+    Poll,
+    /// Show every network's verdict now, and how fresh it is.
+    #[command(after_help = "Example:\n  isoledger status")]
+    Status,
+    /// List divergences: what differs, when it began, which side moved.
+    #[command(after_help = "Example:\n  isoledger divergences --network red-net --open")]
+    Divergences(Divergences),
+    /// Show what was declared and observed at a time or entry.
+    #[command(after_help = "Example:\n  isoledger state --at 2026-03-02T10:11:12Z --switch sw1")]
+    State(State),
+    /// Make an isolation attestation and its evidence file for one network.
+    #[command(after_help = "Example:\n  isoledger attest red-net --from 2026-03-01 --to 2026-03-02 --out .")]
+    Attest(Attest),
+    /// Recompute the whole log: chain, signatures, tree, commitments, slices and verdicts.
+    #[command(after_help = "Example:\n  isoledger audit --data /var/lib/isoledger/data")]
+    Audit(Audit),
+    /// Write the public log as plain files that any web server can serve.
+    #[command(after_help = "Example:\n  isoledger export --out /srv/www/log")]
+    Export(Export),
+    /// Start a cloud in a box, audit it, tell its story and keep serving.
+    #[command(after_help = "Example:\n  isoledger demo --once --dir demo")]
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Directory to write into; created if missing.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Name of the log, for ever: a host name and path without scheme, e.g. audit.example/moc.
+    #[arg(long)]
+    pub(crate) origin: String,
+    /// Name of the audited domain.
+    #[arg(long, default_value = "default")]
+    pub(crate) domain: String,
+    /// Where HIL is, without /v0.
+    #[arg(long, default_value = "http://127.0.0.1:5000", value_name = "URL")]
+    pub(crate) hil: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scope {
+    /// Read every source and write a commented scope for review.
+    #[command(after_help = "Example:\n  isoledger scope propose --out scope.toml")]
+    Propose {
+        /// Where to write; `-` is standard output. An existing file is not overwritten.
+        #[arg(long, default_value = "-", value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Divergences {
+    /// Only those not closed.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Only those that touch this network.
+    #[arg(long)]
+    pub(crate) network: Option<String>,
+    /// Only those on this switch.
+    #[arg(long)]
+    pub(crate) switch: Option<String>,
+    /// Only those open at or after this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct State {
+    /// A time (2026-03-02T10:11:12Z or 2026-03-02) or the number of a poll's entry.
+    #[arg(long, value_name = "TIME|ENTRY")]
+    pub(crate) at: Option<String>,
+    /// Only this switch.
+    #[arg(long)]
+    pub(crate) switch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Attest {
+    /// The network.
+    pub(crate) network: String,
+    /// The project it is for; the network's owner unless given.
+    #[arg(long)]
+    pub(crate) project: Option<String>,
+    /// Start of the range; the network's first poll unless given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// End of the range; the last poll unless given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Words of the tenant's to be signed along, against replays.
+    #[arg(long)]
+    pub(crate) nonce: Option<String>,
+    /// Directory to write NETWORK.attestation.json and NETWORK.evidence.json into.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// The log's data directory, or a copy of it; the configuration's unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The log's verifier key (vkey) to hold the log to; the configuration's key file unless given.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A new directory, or an earlier export of this log.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// End after the story.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Directory for everything the demo makes; must not exist or be empty. A temporary one unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Port to serve on afterwards.
+    #[arg(long, default_value_t = 7478)]
+    pub(crate) port: u16,
+}

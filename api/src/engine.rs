@@ -1,0 +1,332 @@
+//! The poll: declared state first, then all switches at once; where they newly disagree, a second look.
+//!
+//! One engine polls one domain, one poll at a time. It hands what it read to the recorder and the recorder's poll to
+//! the ledger; judging and hashing are theirs.
+
+use crate::disputes::{self, Dispute};
+use crate::keys::entropy;
+use crate::sources::Sources;
+use isoledger_collectors::{Clock, Reading, Stopwatch, SwitchReader};
+use isoledger_core::content::Opening;
+use isoledger_core::json::to_canonical;
+use isoledger_core::judge::Inconsistent;
+use isoledger_core::model::{Declared, Failure, Observed, PortId, Scope, Window};
+use isoledger_core::record::Body;
+use isoledger_core::{Digest, Timestamp};
+use isoledger_ledger::log::Ledger;
+use isoledger_ledger::read::ReadLog as _;
+use isoledger_ledger::recorder::{InForce, Readings, Recorder, Source, View};
+use isoledger_ledger::sequence::{AppendError, Pending};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How an engine polls; see the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    pub(crate) deadline: Duration,
+    pub(crate) settle: Duration,
+    pub(crate) parallel: usize,
+    pub(crate) crawl_period: Duration,
+    pub(crate) crawl_deadline: Duration,
+    pub(crate) duty: u32,
+}
+
+/// Polls one domain into one ledger.
+pub(crate) struct Engine {
+    ledger: Ledger,
+    recorder: Recorder,
+    sources: Sources,
+    pace: Pace,
+    clock: Arc<Stopwatch>,
+    in_force: Option<InForce>,
+    manager_identity: Option<String>,
+    manager_failure: Option<(Failure, String)>,
+    next_crawl: Option<Instant>,
+}
+
+/// What a poll found.
+#[derive(Clone, Debug)]
+pub(crate) struct Polled {
+    pub(crate) seq: u64,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) view: Arc<View>,
+    /// Sources without a reading: name, and what went wrong.
+    pub(crate) failures: Vec<(String, String)>,
+    /// From the last switch's answer to the published checkpoint.
+    pub(crate) recording: Duration,
+}
+
+/// Why a poll was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PollError {
+    #[error("the poll was not recorded: {0}")]
+    Append(#[from] AppendError),
+    #[error(
+        "the poll was not recorded, because its slices contradict themselves ({0}); please report this defect"
+    )]
+    Inconsistent(#[from] Inconsistent),
+    #[error("the poll was stopped: {0}")]
+    Task(String),
+}
+
+impl Engine {
+    pub(crate) fn new(
+        ledger: Ledger,
+        recorder: Recorder,
+        sources: Sources,
+        pace: Pace,
+        clock: Arc<Stopwatch>,
+        in_force: Option<InForce>,
+    ) -> Engine {
+        Engine {
+            ledger,
+            recorder,
+            sources,
+            pace,
+            clock,
+            in_force,
+            manager_identity: None,
+            manager_failure: None,
+            next_crawl: None,
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The clock polls are timed by.
+    pub(crate) fn clock(&self) -> &Stopwatch {
+        &self.clock
+    }
+
+    /// Records a scope and puts it in force.
+    pub(crate) fn set_scope(&mut self, scope: Arc<Scope>) -> Result<u64, AppendError> {
+        let bytes = to_canonical(&*scope);
+        let opening = Opening { opening: entropy(), digest: Digest::of(&bytes) };
+        let seq = self.ledger.next_seq();
+        let origin = Digest::of(self.ledger.origin().as_bytes());
+        let pending = Pending {
+            time: self.clock.now(),
+            body: Body::ScopeChanged { commitment: opening.commit(&origin, seq) },
+            opening: Some(opening),
+            content: vec![(opening.digest, bytes)],
+        };
+        self.ledger.append(vec![pending])?;
+        self.recorder.set_scope(scope, seq);
+        Ok(seq)
+    }
+
+    /// Polls every source once and records it. A poll in which everything failed is still a poll.
+    pub(crate) async fn poll(&mut self) -> Result<Polled, PollError> {
+        let started = self.clock.now();
+        self.crawl(started).await;
+        let switches = self.read_switches(None).await?;
+        let mut readings = Readings {
+            started,
+            ended: self.clock.now(),
+            manager: self.sources.manager.reader(),
+            manager_identity: self.manager_identity.clone(),
+            manager_failure: self.manager_failure.clone(),
+            in_force: self.in_force.clone(),
+            switches,
+            moving: BTreeSet::new(),
+            rereads: BTreeMap::new(),
+        };
+        self.look_twice(&mut readings).await?;
+        readings.ended = self.clock.now();
+        let answered = Instant::now();
+        let seq = self.ledger.next_seq();
+        let prepared = self.recorder.prepare(&readings, seq, &mut entropy)?;
+        let pending = Pending {
+            time: self.clock.now(),
+            body: prepared.body.clone(),
+            opening: Some(prepared.opening),
+            content: prepared.content.clone(),
+        };
+        self.ledger.append(vec![pending])?;
+        let view = prepared.view.clone();
+        self.recorder.recorded(prepared);
+        let manager = readings.manager_failure.iter().map(|f| ("cloud manager".to_owned(), f.1.clone()));
+        let switches = readings
+            .switches
+            .iter()
+            .filter_map(|(n, s)| s.outcome.as_ref().err().map(|e| (n.clone(), e.1.clone())));
+        Ok(Polled {
+            seq,
+            started,
+            ended: readings.ended,
+            view,
+            failures: manager.chain(switches).collect(),
+            recording: answered.elapsed(),
+        })
+    }
+
+    // Reads the cloud manager when its own period is over, or when it failed last time.
+    async fn crawl(&mut self, started: Timestamp) {
+        let due = self.next_crawl.is_none_or(|at| Instant::now() >= at);
+        if !due && self.manager_failure.is_none() && self.in_force.is_some() {
+            return;
+        }
+        let begun = Instant::now();
+        let deadline = begun + self.pace.crawl_deadline;
+        let reading = self.sources.manager.read(&*self.clock, deadline).await;
+        self.keep(reading, None);
+        // No more of its time than its share, whatever the period says.
+        let share = begun.elapsed() * 100 / self.pace.duty.max(1);
+        self.next_crawl = Some(begun + self.pace.crawl_period.max(share));
+        tracing::debug!(%started, took = ?begun.elapsed(), "read the cloud manager");
+    }
+
+    // `since` is the start of the reading that a partial one completes.
+    fn keep(&mut self, reading: Reading<Declared>, since: Option<Timestamp>) {
+        let Reading { window, evidence, outcome, .. } = reading;
+        self.manager_identity = evidence.identity.clone().or(self.manager_identity.take());
+        match outcome {
+            Ok(declared) => {
+                self.manager_failure = None;
+                let started = since.unwrap_or(window.started).min(window.started);
+                self.in_force = Some(InForce {
+                    declared: Arc::new(declared),
+                    evidence: Arc::new(evidence.to_bytes()),
+                    window: Window { started, ended: window.ended },
+                });
+            }
+            Err(e) => self.manager_failure = Some((e.kind, e.sentence)),
+        }
+    }
+
+    // Reads the switches, all or those named, so many at once, each within the deadline.
+    async fn read_switches(
+        &mut self,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<BTreeMap<String, Source<Observed>>, PollError> {
+        let gate = Arc::new(Semaphore::new(self.pace.parallel));
+        let mut tasks = JoinSet::new();
+        let names: Vec<String> =
+            self.sources.switches.keys().filter(|n| only.is_none_or(|o| o.contains(*n))).cloned().collect();
+        for name in names {
+            let Some(mut reader) = self.sources.switches.remove(&name) else { continue };
+            let (gate, clock, patience) = (gate.clone(), self.clock.clone(), self.pace.deadline);
+            tasks.spawn(async move {
+                // Never closed, so acquiring cannot fail; were it, reading unbounded is the lesser harm.
+                let _turn = gate.acquire_owned().await;
+                let reading = reader.read(&*clock, Instant::now() + patience).await;
+                (name, reader, reading)
+            });
+        }
+        let mut out = BTreeMap::new();
+        while let Some(done) = tasks.join_next().await {
+            // A reader that panicked is gone, and with it the engine's ability to read that switch: stop loudly.
+            let (name, reader, reading): (String, Box<dyn SwitchReader>, Reading<Observed>) =
+                done.map_err(|e| PollError::Task(e.to_string()))?;
+            self.sources.switches.insert(name.clone(), reader);
+            let admitted = self.recorder.scope().switches.get(&name).and_then(|s| s.identity.clone());
+            out.insert(name, source(reading, admitted.as_deref()));
+        }
+        Ok(out)
+    }
+
+    /// Looks again where the sides disagree in a way they did not in the poll before: the nodes and networks
+    /// concerned, then the switches. What moved between the two looks and still disagrees is in transition.
+    async fn look_twice(&mut self, readings: &mut Readings) -> Result<(), PollError> {
+        let seq = self.ledger.next_seq();
+        let first = self.recorder.preview(readings, seq, &mut entropy)?;
+        let standing = self.recorder.view().map(|v| disputes::disputes(v)).unwrap_or_default();
+        let fresh: BTreeMap<Dispute, BTreeSet<String>> =
+            disputes::disputes(&first).into_iter().filter(|(d, _)| !standing.contains_key(d)).collect();
+        let scope = self.recorder.scope().clone();
+        let Some(before) = readings.in_force.clone() else { return Ok(()) };
+        if readings.manager_failure.is_some() {
+            return Ok(());
+        }
+        if fresh.is_empty() {
+            readings.moving = disputes::in_flight(&before.declared, &scope, &observed(readings));
+            return Ok(());
+        }
+        let part = disputes::part(&fresh, &before.declared, &scope, &observed(readings));
+        let mut looked: BTreeMap<PortId, (BTreeSet<String>, disputes::Sides)> = BTreeMap::new();
+        for (dispute, networks) in &fresh {
+            for id in disputes::ports_of(dispute, &before.declared, &scope, &observed(readings)) {
+                let now = disputes::sides(&id, networks, &before.declared, &scope, &observed(readings));
+                looked.entry(id).or_insert_with(|| (networks.clone(), now)).0.extend(networks.clone());
+            }
+        }
+        tracing::info!(
+            disputes = fresh.len(),
+            ports = looked.len(),
+            "the sides newly disagree; looking again"
+        );
+        tokio::time::sleep(self.pace.settle).await;
+        let previous = isoledger_collectors::Evidence::from_bytes(&before.evidence);
+        let reading = match previous {
+            Ok(previous) => {
+                let deadline = Instant::now() + self.pace.crawl_deadline;
+                self.sources.manager.reread(&part, &previous, &*self.clock, deadline).await
+            }
+            // Our own evidence always reads; if not, a whole crawl is the honest way on.
+            Err(_) => {
+                self.sources.manager.read(&*self.clock, Instant::now() + self.pace.crawl_deadline).await
+            }
+        };
+        self.keep(reading, Some(before.window.started));
+        readings.manager_failure = self.manager_failure.clone();
+        readings.in_force = self.in_force.clone();
+        readings.manager_identity = self.manager_identity.clone();
+        let concerned: BTreeSet<String> = looked.keys().map(|id| id.switch.clone()).collect();
+        let again = self.read_switches(Some(&concerned)).await?;
+        for (name, source) in again {
+            for id in looked.keys().filter(|id| id.switch == name) {
+                readings.rereads.insert(id.clone(), source.window);
+            }
+            readings.switches.insert(name, source);
+        }
+        let Some(after) = readings.in_force.clone() else { return Ok(()) };
+        let second = self.recorder.preview(readings, seq, &mut entropy)?;
+        readings.moving = disputes::in_flight(&after.declared, &scope, &observed(readings));
+        for (dispute, networks) in disputes::disputes(&second) {
+            for id in disputes::ports_of(&dispute, &after.declared, &scope, &observed(readings)) {
+                let moved = match looked.get(&id) {
+                    Some((networks, then)) => {
+                        disputes::sides(&id, networks, &after.declared, &scope, &observed(readings)) != *then
+                    }
+                    // It agreed at the first look, so it moved in between; one look is no confirmation. What the
+                    // poll before already found stands on its own.
+                    None => !standing.contains_key(&dispute),
+                };
+                if moved {
+                    tracing::info!(port = %id, ?networks, "still moving");
+                    readings.moving.insert(id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn observed(readings: &Readings) -> BTreeMap<String, &Observed> {
+    readings.switches.iter().filter_map(|(n, s)| Some((n.clone(), s.outcome.as_ref().ok()?))).collect()
+}
+
+// A switch that shows another identity than the scope admits is not the switch that was agreed on.
+fn source(reading: Reading<Observed>, admitted: Option<&str>) -> Source<Observed> {
+    let Reading { window, reader, evidence, outcome, .. } = reading;
+    let identity = evidence.identity.clone();
+    let outcome = match (outcome, admitted, &identity) {
+        (Ok(_), Some(wanted), found) if found.as_deref() != Some(wanted) => Err((
+            Failure::SourceChanged,
+            format!(
+                "the switch shows the identity {}; the scope admits {wanted:?}. If this is right, change the scope",
+                found.as_ref().map_or("none".to_owned(), |f| format!("{f:?}"))
+            ),
+        )),
+        (Ok(o), ..) => Ok(o),
+        (Err(e), ..) => Err((e.kind, e.sentence)),
+    };
+    let evidence = if evidence.exchanges.is_empty() { Vec::new() } else { evidence.to_bytes() };
+    Source { reader, identity, window, outcome, evidence }
+}

@@ -1,0 +1,95 @@
+//! Key and secret files: made 0600, refused when others may read them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use isoledger_core::note::{KeyError, NoteSigner};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyFileError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{} has mode {mode:04o}, so others may read the log's key; make it yours alone with: chmod 600 {}",
+        path.display(), path.display()
+    )]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("{} is not a key file; it holds one line: isoledger-key/1 ORIGIN BASE64-SEED", path.display())]
+    Form { path: PathBuf },
+    #[error("{} is the key of {found}; the configuration's origin is {wanted}", path.display())]
+    Origin { path: PathBuf, found: String, wanted: String },
+    #[error("{}: {source}", path.display())]
+    Name { path: PathBuf, source: KeyError },
+}
+
+const MAGIC: &str = "isoledger-key/1";
+
+/// 32 bytes from the operating system.
+pub(crate) fn entropy() -> [u8; 32] {
+    let mut out = [0; 32];
+    // A machine whose kernel gives no random bytes cannot keep a secret; there is nothing to fall back to.
+    getrandom::fill(&mut out).expect("the operating system gives random bytes");
+    out
+}
+
+/// Creates `path` with mode 0600 and `content`, durably; an existing file is an error and left alone.
+pub(crate) fn write_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes the log's key.
+pub(crate) fn create(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
+    let seed = entropy();
+    let signer = NoteSigner::new(origin, &seed)
+        .map_err(|source| KeyFileError::Name { path: path.to_owned(), source })?;
+    let line = format!("{MAGIC} {origin} {}\n", STANDARD.encode(seed));
+    write_secret(path, line.as_bytes())
+        .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
+    Ok(signer)
+}
+
+/// Reads the log's key.
+pub(crate) fn load(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
+    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let mode = std::fs::metadata(path).map_err(io)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Mode { path: path.to_owned(), mode });
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    let form = || KeyFileError::Form { path: path.to_owned() };
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let [MAGIC, name, seed] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(form()) };
+    let seed: [u8; 32] = STANDARD.decode(seed).ok().and_then(|s| s.try_into().ok()).ok_or_else(form)?;
+    if name != origin {
+        return Err(KeyFileError::Origin {
+            path: path.to_owned(),
+            found: name.to_owned(),
+            wanted: origin.to_owned(),
+        });
+    }
+    NoteSigner::new(name, &seed).map_err(|source| KeyFileError::Name { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_key_survives_and_is_refused_when_others_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.key");
+        let made = create(&path, "a.example/x").unwrap();
+        assert_eq!(load(&path, "a.example/x").unwrap().verifier(), made.verifier());
+        assert!(matches!(load(&path, "a.example/y"), Err(KeyFileError::Origin { .. })));
+        assert!(matches!(create(&path, "a.example/x"), Err(KeyFileError::Io { .. })));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(matches!(load(&path, "a.example/x"), Err(KeyFileError::Mode { mode: 0o640, .. })));
+    }
+}
