@@ -2,3 +2,4 @@
 
 pub mod openssh;
 pub mod ovs;
+pub mod recorder;
