@@ -28,7 +28,7 @@ pub use evidence::{Evidence, Exchange};
 pub use secret::Secret;
 pub use source::{Clock, CloudManager, Part, Pending, Reading, SourceError, Stopwatch, SwitchReader};
 
-use isoledger_core::model::{Failure, Observed, Reader};
+use isoledger_core::model::{Declared, Failure, Observed, Reader};
 
 /// What a switch did, from the evidence of one reading of it. Pure.
 ///
@@ -37,6 +37,14 @@ use isoledger_core::model::{Failure, Observed, Reader};
 pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, SourceError> {
     match (reader.dialect.as_str(), reader.version) {
         (openvswitch::DIALECT, openvswitch::VERSION) => openvswitch::normalise(evidence),
+        _ => Err(unknown_reader(reader)),
+    }
+}
+
+/// What a cloud manager declares, from the evidence of one reading of it. Pure, and fails as [`normalise`] does.
+pub fn normalise_declared(reader: &Reader, evidence: &Evidence) -> Result<Declared, SourceError> {
+    match (reader.dialect.as_str(), reader.version) {
+        (hil::DIALECT, hil::VERSION) => hil::normalise(evidence),
         _ => Err(unknown_reader(reader)),
     }
 }

@@ -29,11 +29,6 @@ impl Process {
         let child = command.stdin(Stdio::null()).stdout(log).stderr(err).spawn();
         Process(child.unwrap_or_else(|e| panic!("{command:?} does not start: {e}")))
     }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
 }
 
 impl Drop for Process {

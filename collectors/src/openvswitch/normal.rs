@@ -25,7 +25,7 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     }
     let ports = tables.ports(bridge, &mut observed);
     let mut bypasses = Bypasses::default();
-    tables.mirrors(bridge, &ports, &observed.ports.clone(), &mut bypasses, &mut observed);
+    tables.mirrors(bridge, &ports, &mut bypasses, &mut observed);
     tables.controllers(bridge, &mut bypasses, &mut observed);
     bypasses.tunnels(&ports);
     if !matches!(bridge.references("auto_attach"), Ok(list) if list.is_empty()) {
@@ -227,7 +227,6 @@ impl<'a> Tables<'a> {
         &self,
         bridge: Row<'a>,
         ports: &[PortFacts<'a>],
-        readings: &BTreeMap<String, PortReading>,
         bypasses: &mut Bypasses,
         observed: &mut Observed,
     ) {
@@ -236,7 +235,7 @@ impl<'a> Tables<'a> {
                 for uuid in list {
                     let read =
                         self.mirrors.get(uuid).ok_or_else(|| format!("the mirror row {uuid} is missing"));
-                    match read.and_then(|row| mirror(*row, ports, readings)) {
+                    match read.and_then(|row| mirror(*row, ports, &observed.ports)) {
                         Ok(None) => {}
                         Ok(Some((vlans, detail))) => bypasses.dirty(BypassClass::Mirror, vlans, detail),
                         Err(why) => {
