@@ -213,3 +213,25 @@ fn vlan_trees() {
         }
     });
 }
+
+// A vector that no sentence names pins nothing; a page is where a stranger starts.
+#[test]
+fn pages_name_every_vector() {
+    let pages = [
+        ("entry", "entry.md"),
+        ("chain", "entry.md"),
+        ("content", "content.md"),
+        ("vlan-tree", "vlan-tree.md"),
+        ("slice", "slice.md"),
+        ("judge", "slice.md"),
+    ];
+    for (area, page) in pages {
+        let read = |page: &str| std::fs::read_to_string(format!("{VECTORS}/../../docs/formats/{page}")).unwrap();
+        let text = read(page) + &read("lease.md");
+        for file in std::fs::read_dir(format!("{VECTORS}/{area}")).unwrap() {
+            let file = file.unwrap().file_name().into_string().unwrap();
+            let name = file.trim_end_matches(".json");
+            assert!(text.contains(&format!("`{name}`")), "{page} does not name the vector {area}/{file}");
+        }
+    }
+}
