@@ -346,7 +346,7 @@ impl Demand<'_> {
             return self.leave(CheckName::NotAssessed, words);
         }
         let said = words::not_assessed(&self.proven.claim.not_assessed, names);
-        self.pass(CheckName::NotAssessed, format!("known and accepted: {said}"))
+        self.pass(CheckName::NotAssessed, format!("as the policy allows, nobody assesses {said}"))
     }
 
     // Age of the newest poll and of the newest cosignature. The nonce itself is the request's.

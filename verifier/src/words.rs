@@ -57,6 +57,10 @@ fn violation(v: &Violation) -> String {
     format!("began after {} and by {}, {over} ({} polls)", v.after, v.by, v.polls)
 }
 
+fn seconds(span: Span) -> String {
+    format!("{}.{}s", span.millis() / 1000, span.millis() % 1000 / 100)
+}
+
 /// Why a range is isolated.
 pub(crate) fn isolated(a: &Assessed, max_gap: Span) -> String {
     let unconfirmed = match a.unconfirmed {
@@ -66,7 +70,9 @@ pub(crate) fn isolated(a: &Assessed, max_gap: Span) -> String {
     let beside = if a.conforms { "" } else { "; some attachments were not carried as declared" };
     format!(
         "isolated: {} of {} polls, longest gap {}, {max_gap} allowed{unconfirmed}{beside}",
-        a.isolated, a.polls, a.longest_gap
+        a.isolated,
+        a.polls,
+        seconds(a.longest_gap)
     )
 }
 
@@ -118,13 +124,14 @@ pub(crate) fn claim(c: &Predicate) -> String {
         "{} says: network {:?} (VLAN {}, domain {:?}) {what},\n  for project {:?}, from {} to {}.",
         c.log.origin, c.network, c.vlan, c.domain, c.project, c.from, c.to
     );
+    let blind = match c.blind.len() {
+        0 => "no stretch".to_owned(),
+        n => format!("{n} stretches"),
+    };
     let _ = writeln!(
         out,
-        "  {} of {} polls isolated, no source without a good reading for longer than {} {}.",
-        c.isolated,
-        c.polls,
-        c.max_gap,
-        if c.blind.is_empty() { "at any time" } else { "but where stated" }
+        "  {} of {} polls isolated; {blind} longer than {} without a good reading.",
+        c.isolated, c.polls, c.max_gap
     );
     for v in &c.violations {
         let _ = writeln!(out, "  violation: {}", violation(v));
