@@ -1,15 +1,17 @@
 //! The journal damaged while the log was closed: a torn tail is cut off and recorded, everything else is refused with
 //! the file, the byte and the entry in the sentence.
 
-use crate::common::{Lying, MemorySource, ORIGIN, at, audit_both, closed_log, create, polls, signer};
+use crate::common::{Lying, MemorySource, ORIGIN, at, audit, audit_both, closed_log, create, polls, signer};
+use crate::faulty_disk::{FaultyDisk, Restart};
 use isoledger_core::record::Body;
-use isoledger_ledger::disk::RealDisk;
+use isoledger_ledger::disk::{Disk, RealDisk};
 use isoledger_ledger::journal::JournalError;
 use isoledger_ledger::{
     AuditOptions, Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, ReadError, ReadLog, check_log,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -35,30 +37,44 @@ fn open(dir: &Path) -> Result<(Ledger, OpenReport), OpenError> {
     Ledger::open_on(ground, signer(), OpenOptions::at(at(0)))
 }
 
-/// A log of five entries, and the same with a sixth that the high-water mark does not know of.
-fn five_and_six() -> (tempfile::TempDir, PathBuf, Vec<u8>, Vec<u8>) {
-    let dir = tempfile::tempdir().unwrap();
-    let (five, six) = (dir.path().join("five"), dir.path().join("six"));
-    closed_log(&five, 5);
-    copy(&five, &six);
-    {
-        let (mut ledger, _) = open(&six).unwrap();
-        let batch = polls(&ledger, 1);
-        ledger.append(batch).unwrap();
-    }
-    let (short, long) = (fs::read(segment(&five)).unwrap(), fs::read(segment(&six)).unwrap());
+/// A log of five entries on a disk in memory, its segment, and the same segment with a sixth entry that the
+/// high-water mark does not know of.
+fn five_and_six() -> (FaultyDisk, Vec<u8>, Vec<u8>) {
+    let disk = FaultyDisk::new(None);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    shared.create_dir(Path::new(MEMORY)).unwrap();
+    let mut source = MemorySource::new(None);
+    let ground = Ground { disk: shared, dir: Path::new(MEMORY), lock: None, source: &mut source };
+    let mut ledger = Ledger::create_on(ground, ORIGIN, "moc", signer(), OpenOptions::at(at(0))).unwrap();
+    let batch = polls(&ledger, 4);
+    ledger.append(batch).unwrap();
+    let five = disk.restarted(Restart::Live);
+    let batch = polls(&ledger, 1);
+    ledger.append(batch).unwrap();
+    let file = segment(Path::new(MEMORY));
+    let (short, long) = (five.read(&file), disk.read(&file));
     assert!(long.starts_with(&short));
-    (dir, five, short, long)
+    (five, short, long)
+}
+
+const MEMORY: &str = "/data";
+
+fn open_in_memory(disk: &FaultyDisk) -> (Ledger, OpenReport) {
+    let mut source = MemorySource::new(None);
+    let ground = Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
+    let (ledger, report) = Ledger::open_on(ground, signer(), OpenOptions::at(at(0))).unwrap();
+    let reader = LogReader::open_on(Arc::new(disk.clone()), Path::new(MEMORY)).unwrap();
+    assert_eq!(audit(&ledger.view()), audit(&reader));
+    (ledger, report)
 }
 
 #[test]
 fn a_batch_torn_at_any_byte_is_cut_off_and_recorded() {
-    let (dir, five, short, long) = five_and_six();
+    let (five, short, long) = five_and_six();
+    let file = segment(Path::new(MEMORY));
     for cut in short.len()..=long.len() {
-        let torn = dir.path().join("torn");
-        copy(&five, &torn);
-        fs::write(segment(&torn), &long[..cut]).unwrap();
-        let (ledger, report) = open(&torn).unwrap();
+        let disk = five.with(&file, &long[..cut]);
+        let (ledger, report) = open_in_memory(&disk);
         match cut - short.len() {
             0 => assert_eq!((report.torn, report.recovered, report.unacknowledged), (None, None, 0)),
             _ if cut == long.len() => {
@@ -71,34 +87,46 @@ fn a_batch_torn_at_any_byte_is_cut_off_and_recorded() {
                 assert_eq!(body, Body::LogRecovered { reason: "torn-tail".into(), size: 5 });
                 // What was cut off is kept, and not recorded twice.
                 let name = format!("{}.5.recorded", kept.kept.file_stem().unwrap().to_string_lossy());
-                assert_eq!(fs::read(kept.kept.with_file_name(name)).unwrap(), long[short.len()..cut]);
+                assert_eq!(disk.read(&kept.kept.with_file_name(name)), long[short.len()..cut]);
             }
         }
-        audit_both(&ledger, &torn);
         drop(ledger);
-        let (_, again) = open(&torn).unwrap();
+        let (_, again) = open_in_memory(&disk);
         assert_eq!((again.torn, again.recovered), (None, None), "cut at {cut}");
-        fs::remove_dir_all(&torn).unwrap();
     }
 }
 
 #[test]
 fn a_hole_in_an_unacknowledged_batch_is_a_torn_tail_too() {
-    let (dir, five, short, long) = five_and_six();
-    // Zero any one byte of the sixth batch: whatever frame it hits, the commit behind it may well be whole.
-    for at in (short.len()..long.len()).step_by(7).filter(|at| long[*at] != 0) {
-        let torn = dir.path().join("torn");
-        copy(&five, &torn);
+    let (five, short, long) = five_and_six();
+    // One byte of the sixth batch is zero: whatever frame it hits, the commit behind it may well be whole.
+    for at in (short.len()..long.len()).filter(|at| long[*at] != 0) {
         let mut bytes = long.clone();
         bytes[at] = 0;
-        fs::write(segment(&torn), &bytes).unwrap();
-        let (ledger, report) = open(&torn).unwrap();
+        let (_, report) = open_in_memory(&five.with(&segment(Path::new(MEMORY)), &bytes));
         assert_eq!(report.torn.unwrap().bytes, (long.len() - short.len()) as u64);
         assert_eq!(report.recovered, Some(5));
-        audit_both(&ledger, &torn);
-        drop(ledger);
-        fs::remove_dir_all(&torn).unwrap();
     }
+}
+
+#[test]
+fn whole_batches_behind_a_hole_are_no_torn_tail() {
+    // Two batches beyond the mark, the first damaged: the mark is not this journal's, or the disk lost what it had
+    // promised. Either way cutting would lose what may have been acknowledged.
+    let (five, _, long) = five_and_six();
+    let file = segment(Path::new(MEMORY));
+    let disk = five.with(&file, &long);
+    let (mut ledger, _) = open_in_memory(&disk);
+    let batch = polls(&ledger, 1);
+    ledger.append(batch).unwrap();
+    let mut bytes = disk.read(&file);
+    bytes[five.read(&file).len() + 40] ^= 1;
+    let disk = five.with(&file, &bytes);
+    let mut source = MemorySource::new(None);
+    let ground = Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
+    let e = Ledger::open_on(ground, signer(), OpenOptions::at(at(0))).err().unwrap();
+    assert!(matches!(e, OpenError::Journal(JournalError::DamagedAhead { commits: 2, .. })), "{e}");
+    assert_eq!(disk.read(&file), bytes, "a refusal changes nothing");
 }
 
 /// The sentence of a refusal to open, checked to say where and what to do, and that nothing was changed.

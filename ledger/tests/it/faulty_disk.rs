@@ -144,6 +144,23 @@ impl FaultyDisk {
         FaultyDisk(Arc::new(Mutex::new(s)))
     }
 
+    /// The bytes of a file.
+    pub(crate) fn read(&self, path: &Path) -> Vec<u8> {
+        let s = self.state();
+        s.files[s.live[path]].live.clone()
+    }
+
+    /// The same disk, apart from it, with other bytes in one file.
+    pub(crate) fn with(&self, path: &Path, bytes: &[u8]) -> FaultyDisk {
+        let disk = self.restarted(Restart::Live);
+        {
+            let mut s = disk.state();
+            let file = s.live[path];
+            s.files[file] = Image { live: bytes.to_vec(), durable: bytes.to_vec(), ..Image::default() };
+        }
+        disk
+    }
+
     /// The same, with a plan for what comes.
     pub(crate) fn planned(&self, plan: Plan) -> FaultyDisk {
         let disk = self.restarted(Restart::Live);
