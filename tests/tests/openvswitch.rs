@@ -3,6 +3,8 @@
 //! The oracle is the switch itself: `ofproto/trace` says where a frame really goes, and the reader's words about a
 //! port must agree with it in both directions.
 
+#![allow(clippy::unwrap_used)] // a test may panic wherever it is surprised
+
 use isoledger_collectors::net::tls::ClientFiles;
 use isoledger_collectors::net::{SshLogin, SshTarget, TlsFiles};
 use isoledger_collectors::openvswitch::{
