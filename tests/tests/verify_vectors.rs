@@ -275,6 +275,20 @@ impl Made {
     }
 }
 
+#[test]
+fn every_vector_is_named_on_its_page() {
+    let page = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats").join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let pages = [("policy", page("policy.md")), ("evidence", page("evidence.md") + &page("attestation.md"))];
+    for (area, text) in pages {
+        for v in Vector::all(area, 1) {
+            assert!(text.contains(&format!("`{}`", v.name)), "{area}/{} is on no page", v.name);
+        }
+    }
+}
+
 fn policy(r: &Recorder, lines: &str, options: &str) -> String {
     let quorum = if lines.contains("quorum") { "" } else { "quorum none\n" };
     let options = if options.is_empty() { String::new() } else { format!(" {options}") };

@@ -72,15 +72,16 @@ pub(crate) fn decide(
     report.rests_on = sentences(proven, policy, audit.is_some());
     let (isolation, assessed) = demand.isolation();
     report.assessed = Some(assessed);
-    let freshness = demand.freshness();
     report.now = options.fresh;
     let Some(stanza) = stanza else {
+        demand.freshness();
         return if demand.bad { Outcome::Refuted(Why::Proof) } else { Outcome::Undecided };
     };
     let members = demand.members(stanza);
     let exits = demand.exits(stanza);
     let public = demand.public(stanza);
     let not_assessed = demand.not_assessed(stanza);
+    let freshness = demand.freshness();
     if demand.bad {
         return Outcome::Refuted(Why::Proof);
     }
