@@ -13,7 +13,7 @@ use isoledger_core::note::NoteSigner;
 use isoledger_core::record::Body;
 use isoledger_ledger::log::{IndexState, Ledger, OpenError, OpenOptions, OpenReport};
 use isoledger_ledger::read::ReadLog;
-use isoledger_ledger::recorder::{InForce, Recorder, Resume, View};
+use isoledger_ledger::recorder::{EvidenceBytes, InForce, Recorder, Resume, View};
 use isoledger_ledger::state::{PollState, Snapshots, poll_at_seq};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,7 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
             if let Some(digest) = state.manager().evidence {
                 in_force = Some(InForce {
                     declared: state.parsed.declared.clone(),
-                    evidence: Arc::new(ledger.content(&digest)?),
+                    evidence: EvidenceBytes::new(ledger.content(&digest)?),
                     window: state.manager_window(),
                 });
             }
@@ -126,13 +126,13 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
                 root: state.poll.root,
                 snapshot_digest: state.parsed.digest,
                 snapshot: state.parsed.snapshot.clone(),
-                slots: (*state.parsed.slots).clone(),
+                slots: state.parsed.slots.clone(),
                 view: Arc::new(View { assembly, judged }),
             })
         }
     };
     let (scope_seq, known) = recorded.clone().unwrap_or_default();
-    let recorder = Recorder::new(&config.log.origin, known, scope_seq, resume);
+    let recorder = Recorder::new(&config.log.origin, known, scope_seq, resume, &mut keys::entropy);
     let mut engine = Engine::new(ledger, recorder, sources, pace(config), clock, in_force);
     if recorded.is_none_or(|(_, s)| *s != *scope) {
         let seq = engine.set_scope(scope)?;

@@ -15,7 +15,7 @@ use isoledger_core::record::Body;
 use isoledger_core::{Digest, Timestamp};
 use isoledger_ledger::log::Ledger;
 use isoledger_ledger::read::ReadLog as _;
-use isoledger_ledger::recorder::{InForce, Readings, Recorder, Source, View};
+use isoledger_ledger::recorder::{EvidenceBytes, InForce, Look, Readings, Recorder, Source, View};
 use isoledger_ledger::sequence::{AppendError, Pending};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -137,11 +137,10 @@ impl Engine {
             moving: BTreeSet::new(),
             rereads: BTreeMap::new(),
         };
-        self.look_twice(&mut readings).await?;
+        let (look, answered) = self.look_twice(&mut readings).await?;
         readings.ended = self.clock.now();
-        let answered = Instant::now();
         let seq = self.ledger.next_seq();
-        let prepared = self.recorder.prepare(&readings, seq, &mut entropy)?;
+        let prepared = self.recorder.prepare(&readings, look, seq, &mut entropy);
         let pending = Pending {
             time: self.clock.now(),
             body: prepared.body.clone(),
@@ -192,7 +191,7 @@ impl Engine {
                 let started = since.unwrap_or(window.started).min(window.started);
                 self.in_force = Some(InForce {
                     declared: Arc::new(declared),
-                    evidence: Arc::new(evidence.to_bytes()),
+                    evidence: EvidenceBytes::new(evidence.to_bytes()),
                     window: Window { started, ended: window.ended },
                 });
             }
@@ -233,20 +232,26 @@ impl Engine {
 
     /// Looks again where the sides disagree in a way they did not in the poll before: the nodes and networks
     /// concerned, then the switches. What moved between the two looks and still disagrees is in transition.
-    async fn look_twice(&mut self, readings: &mut Readings) -> Result<(), PollError> {
+    ///
+    /// Gives the last look, and when the last source had answered.
+    async fn look_twice(&mut self, readings: &mut Readings) -> Result<(Look, Instant), PollError> {
+        let answered = Instant::now();
         let seq = self.ledger.next_seq();
-        let first = self.recorder.preview(readings, seq, &mut entropy)?;
+        let scope = self.recorder.scope().clone();
+        if let Some(f) = &readings.in_force {
+            readings.moving = disputes::in_flight(&f.declared, &scope, &observed(readings));
+        }
+        let first = self.recorder.look(readings, seq, &mut entropy)?;
+        let Some(before) = readings.in_force.clone() else { return Ok((first, answered)) };
+        let unchanged = self.recorder.view().is_some_and(|v| Arc::ptr_eq(v, first.view()));
+        if unchanged || readings.manager_failure.is_some() {
+            return Ok((first, answered));
+        }
         let standing = self.recorder.view().map(|v| disputes::disputes(v)).unwrap_or_default();
         let fresh: BTreeMap<Dispute, BTreeSet<String>> =
-            disputes::disputes(&first).into_iter().filter(|(d, _)| !standing.contains_key(d)).collect();
-        let scope = self.recorder.scope().clone();
-        let Some(before) = readings.in_force.clone() else { return Ok(()) };
-        if readings.manager_failure.is_some() {
-            return Ok(());
-        }
+            disputes::disputes(first.view()).into_iter().filter(|(d, _)| !standing.contains_key(d)).collect();
         if fresh.is_empty() {
-            readings.moving = disputes::in_flight(&before.declared, &scope, &observed(readings));
-            return Ok(());
+            return Ok((first, answered));
         }
         let part = disputes::part(&fresh, &before.declared, &scope, &observed(readings));
         let mut looked: BTreeMap<PortId, (BTreeSet<String>, disputes::Sides)> = BTreeMap::new();
@@ -262,7 +267,7 @@ impl Engine {
             "the sides newly disagree; looking again"
         );
         tokio::time::sleep(self.pace.settle).await;
-        let previous = isoledger_collectors::Evidence::from_bytes(&before.evidence);
+        let previous = isoledger_collectors::Evidence::from_bytes(before.evidence.bytes());
         let reading = match previous {
             Ok(previous) => {
                 let deadline = Instant::now() + self.pace.crawl_deadline;
@@ -285,10 +290,12 @@ impl Engine {
             }
             readings.switches.insert(name, source);
         }
-        let Some(after) = readings.in_force.clone() else { return Ok(()) };
-        let second = self.recorder.preview(readings, seq, &mut entropy)?;
+        let answered = Instant::now();
+        let after = readings.in_force.clone().unwrap_or(before);
         readings.moving = disputes::in_flight(&after.declared, &scope, &observed(readings));
-        for (dispute, networks) in disputes::disputes(&second) {
+        let second = self.recorder.look(readings, seq, &mut entropy)?;
+        let known = readings.moving.len();
+        for (dispute, networks) in disputes::disputes(second.view()) {
             for id in disputes::ports_of(&dispute, &after.declared, &scope, &observed(readings)) {
                 let moved = match looked.get(&id) {
                     Some((networks, then)) => {
@@ -304,7 +311,11 @@ impl Engine {
                 }
             }
         }
-        Ok(())
+        let last = match readings.moving.len() == known {
+            true => second,
+            false => self.recorder.look(readings, seq, &mut entropy)?,
+        };
+        Ok((last, answered))
     }
 }
 
@@ -327,6 +338,6 @@ fn source(reading: Reading<Observed>, admitted: Option<&str>) -> Source<Observed
         (Ok(o), ..) => Ok(o),
         (Err(e), ..) => Err((e.kind, e.sentence)),
     };
-    let evidence = if evidence.exchanges.is_empty() { Vec::new() } else { evidence.to_bytes() };
+    let evidence = (!evidence.exchanges.is_empty()).then(|| EvidenceBytes::new(evidence.to_bytes()));
     Source { reader, identity, window, outcome, evidence }
 }

@@ -114,7 +114,7 @@ fn bench(c: &mut Criterion) {
     group.bench_function("assemble", |b| b.iter(|| assemble(black_box(&inputs))));
     group.bench_function("judge", |b| b.iter(|| judge_all(black_box(&assembly))));
     group.bench_function("both", |b| b.iter(|| judge_all(&assemble(black_box(&inputs)))));
-    group.bench_function("slice bytes", |b| b.iter(|| black_box(&assembly).slice_bytes()));
+    group.bench_function("slice bytes", |b| b.iter(|| black_box(&assembly).written().slices));
     group.finish();
 }
 

@@ -6,8 +6,8 @@ use crate::hash::Digest;
 use crate::json;
 use crate::lease::{Lease, Slots};
 use crate::model::{
-    Access, Attachment, BypassClass, BypassReading, Channel, Declared, Failure, NetworkVlan, Observed, Owner,
-    PortId, PortReading, PortState, Reader, Scope,
+    Access, Attachment, BypassClass, BypassReading, Channel, Declared, Exit, Failure, NetworkVlan, Observed,
+    Owner, PortId, PortReading, PortState, Reader, Scope,
 };
 use crate::slice::{
     BypassView, Bypasses, Carries, Common, Coverage, DeclaredAs, DirtyClass, ExitView, Member,
@@ -94,6 +94,15 @@ pub struct Names {
     pub ports: HashMap<Digest, PortId>,
 }
 
+/// The bytes that a version of the VLAN tree commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Canonical bytes of the common part.
+    pub common: Vec<u8>,
+    /// Canonical bytes of the slices, by slot; a slot that is absent commits to the empty string.
+    pub slices: BTreeMap<u16, Vec<u8>>,
+}
+
 /// A version of the VLAN tree with the bytes it commits to.
 pub struct Cut {
     /// The tree.
@@ -104,21 +113,41 @@ pub struct Cut {
     pub slices: BTreeMap<u16, Vec<u8>>,
 }
 
+impl Written {
+    /// Version `version` of the VLAN tree of the log whose origin has the BLAKE3 `origin_hash`.
+    pub fn tree(&self, version: u64, origin_hash: Digest, slots: &Slots) -> VlanTree {
+        let nothing = Digest::of(b"");
+        VlanTree::build(version, origin_hash, Digest::of(&self.common), |v| {
+            (self.slices.get(&v).map_or(nothing, |s| Digest::of(s)), slots.key(v))
+        })
+    }
+
+    /// Equal for equal bytes, whatever version or keys they are cut with: whether anything changed that a tenant could
+    /// see.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(Digest::of(&self.common).as_bytes());
+        for (slot, bytes) in &self.slices {
+            hasher.update(&slot.to_be_bytes()).update(Digest::of(bytes).as_bytes());
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
 impl Assembly {
-    /// The canonical bytes of each slice.
-    pub fn slice_bytes(&self) -> BTreeMap<u16, Vec<u8>> {
-        self.slices.iter().map(|(v, s)| (*v, json::to_canonical(s))).collect()
+    /// The canonical bytes of common part and slices.
+    pub fn written(&self) -> Written {
+        Written {
+            common: json::to_canonical(&self.common.part()),
+            slices: self.slices.iter().map(|(v, s)| (*v, json::to_canonical(s))).collect(),
+        }
     }
 
     /// Builds version `version` of the VLAN tree of the log whose origin has the BLAKE3 `origin_hash`.
     pub fn cut(&self, version: u64, origin_hash: Digest, slots: &Slots) -> Cut {
-        let common = json::to_canonical(&self.common.part());
-        let slices = self.slice_bytes();
-        let nothing = Digest::of(b"");
-        let tree = VlanTree::build(version, origin_hash, Digest::of(&common), |v| {
-            (slices.get(&v).map_or(nothing, |s| Digest::of(s)), slots.key(v))
-        });
-        Cut { tree, common, slices }
+        let written = self.written();
+        let tree = written.tree(version, origin_hash, slots);
+        Cut { tree, common: written.common, slices: written.slices }
     }
 }
 
@@ -174,21 +203,52 @@ impl<'a> Line<'a> {
     }
 }
 
-// What the cloud manager says of one logical port.
-#[derive(Default)]
-struct PortFacts<'a> {
-    // Some switch lists the port.
-    listed: bool,
+// One logical port: what was read of it, and what the scope and the cloud manager say.
+struct Port<'a> {
+    at: At<'a>,
+    line: Line<'a>,
+    handle: Option<Peer>,
     registered: bool,
-    nodes: BTreeSet<&'a str>,
+    // The first node cabled here, and whether there is another.
+    node: Option<&'a str>,
+    mixed: bool,
     attachments: Vec<&'a Attachment>,
+    link: Option<(At<'a>, VlanSet)>,
+    exit: Option<&'a Exit>,
+    unassessed: bool,
+    moving: bool,
+    // The VLAN that the other end of a link carries untagged.
+    native: Option<VlanId>,
+}
+
+impl<'a> Port<'a> {
+    fn new(at: At<'a>, line: Line<'a>) -> Port<'a> {
+        Port {
+            at,
+            line,
+            handle: None,
+            registered: false,
+            node: None,
+            mixed: false,
+            attachments: Vec::new(),
+            link: None,
+            exit: None,
+            unassessed: false,
+            moving: false,
+            native: None,
+        }
+    }
+
+    fn cable(&mut self, node: &'a str) {
+        self.registered = true;
+        self.mixed |= *self.node.get_or_insert(node) != node;
+    }
 }
 
 struct Assembler<'a> {
     inputs: &'a Inputs<'a>,
     names: Names,
     switch_handles: HashMap<&'a str, Digest>,
-    handles: HashMap<At<'a>, Peer>,
     // Scope switch by the manager's label; `None` for a label that two switches claim. A label nobody audits, or two
     // claim, stands for itself.
     labels: HashMap<&'a str, Option<&'a str>>,
@@ -197,11 +257,12 @@ struct Assembler<'a> {
     read: BTreeMap<&'a str, &'a Observed>,
     // Logical port by member.
     bundles: HashMap<At<'a>, &'a str>,
-    // `None` for a port that two links claim: it has one cable, and nobody knows which.
-    links: HashMap<At<'a>, Option<(At<'a>, VlanSet)>>,
-    exits: HashMap<At<'a>, (ExitView, &'a VlanSet)>,
-    unassessed: BTreeSet<At<'a>>,
-    moving: BTreeSet<At<'a>>,
+    // Every port that is read on its own, that something is declared on, or whose native VLAN another end needs; and
+    // the place of each.
+    ports: Vec<Port<'a>>,
+    places: HashMap<At<'a>, usize>,
+    // The place of each attachment's port, in the order of the declaration.
+    seats: Vec<Option<usize>>,
 }
 
 impl<'a> Assembler<'a> {
@@ -214,7 +275,77 @@ impl<'a> Assembler<'a> {
                 labels.entry(label).and_modify(|claimed| *claimed = None).or_insert(Some(name));
             }
         }
-        let mut links: HashMap<At<'a>, Option<(At<'a>, VlanSet)>> = HashMap::new();
+        let mut read = BTreeMap::new();
+        for name in scope.switches.keys() {
+            if let Some(SwitchView { source: SourceView { failure: None, .. }, observed: Some(o) }) =
+                inputs.switches.get(name)
+            {
+                read.insert(name.as_str(), *o);
+            }
+        }
+        let bundles = bundles(&read);
+        let count = read.values().map(|o| o.ports.len()).sum();
+        let mut assembler = Assembler {
+            inputs,
+            names: Names::default(),
+            switch_handles: HashMap::new(),
+            labels,
+            unaudited: BTreeSet::new(),
+            read,
+            bundles,
+            ports: Vec::with_capacity(count),
+            places: HashMap::with_capacity(count),
+            seats: Vec::with_capacity(inputs.declared.attachments.len()),
+        };
+        assembler.readings();
+        assembler.declarations();
+        assembler.scope();
+        assembler
+    }
+
+    fn readings(&mut self) {
+        for (switch, o) in &self.read {
+            for (port, reading) in &o.ports {
+                let at = At { switch, port };
+                let line = match reading {
+                    PortReading::Unreadable { might_carry, .. } => {
+                        Line::Unreadable(Cow::Borrowed(might_carry))
+                    }
+                    PortReading::Read(s) if s.aggregate.is_none() => Line::Read(s),
+                    PortReading::Read(_) if self.bundles.contains_key(&at) => continue,
+                    // Bundled into what is not there: nobody knows what it carries.
+                    PortReading::Read(_) => Line::Unreadable(Cow::Owned(VlanSet::all())),
+                };
+                self.places.insert(at, self.ports.len());
+                self.ports.push(Port::new(at, line));
+            }
+        }
+    }
+
+    fn declarations(&mut self) {
+        let declared = self.inputs.declared;
+        for port in &declared.registered {
+            self.logical(port).registered = true;
+        }
+        for cable in &declared.cabling {
+            self.logical(&cable.port).cable(&cable.node);
+        }
+        for a in &declared.attachments {
+            let seat = a.port.as_ref().map(|port| {
+                let at = self.meant(port);
+                let port = self.port(at);
+                port.cable(&a.node);
+                port.attachments.push(a);
+                self.places[&at]
+            });
+            self.seats.push(seat);
+        }
+    }
+
+    fn scope(&mut self) {
+        let scope = self.inputs.scope;
+        // `None` for a port that two links claim: it has one cable, and nobody knows which.
+        let mut links: BTreeMap<At<'a>, Option<(At<'a>, VlanSet)>> = BTreeMap::new();
         for l in scope.links.iter().filter(|l| l.a != l.b) {
             for (end, other) in [(At::of(&l.a), At::of(&l.b)), (At::of(&l.b), At::of(&l.a))] {
                 links
@@ -228,42 +359,75 @@ impl<'a> Assembler<'a> {
                     .or_insert_with(|| Some((other, l.vlans.clone())));
             }
         }
-        let mut exits: Vec<_> = scope.exits.iter().collect();
-        // Where two exits claim one port, the first by name counts and the other's VLANs are not allowed.
-        exits.sort_by(|a, b| b.name.cmp(&a.name).then_with(|| b.kind.cmp(&a.kind)));
-        let exits = exits
-            .into_iter()
-            .map(|e| (At::of(&e.port), (ExitView { name: e.name.clone(), kind: e.kind }, &e.vlans)))
-            .collect();
-        let mut read = BTreeMap::new();
-        for name in scope.switches.keys() {
-            if let Some(SwitchView { source: SourceView { failure: None, .. }, observed: Some(o) }) =
-                inputs.switches.get(name)
+        for (end, link) in &links {
+            let (Some((other, vlans)), Some(i)) = (link, self.places.get(end)) else { continue };
+            let line = &self.ports[*i].line;
+            if let (Some(v), false) = (line.untagged(), line.down())
+                && vlans.contains(v)
+                && self.read.contains_key(other.switch)
             {
-                read.insert(name.as_str(), *o);
+                // Needed even where the switch does not list it: it then carries nothing there.
+                self.port(*other).native = Some(v);
             }
         }
-        let bundles = bundles(&read);
-        let mut moving = BTreeSet::new();
-        for at in inputs.moving.iter().map(At::of) {
-            moving.insert(at);
+        for (end, link) in links {
+            if let Some(i) = self.places.get(&end) {
+                self.ports[*i].link = link;
+            }
+        }
+        for exit in &scope.exits {
+            let Some(i) = self.places.get(&At::of(&exit.port)) else { continue };
+            let known = &mut self.ports[*i].exit;
+            // Where two exits claim one port, the first by name counts and the other's VLANs are not allowed.
+            if known.is_none_or(|k| (&exit.name, exit.kind) < (&k.name, k.kind)) {
+                *known = Some(exit);
+            }
+        }
+        for u in &scope.unassessed {
+            if let Some(i) = self.places.get(&At::of(&u.port)) {
+                self.ports[*i].unassessed = true;
+            }
+        }
+        for at in self.inputs.moving.iter().map(At::of) {
             // The cloud manager changes a member; what is judged is its bundle.
-            moving.extend(bundles.get(&at).map(|b| At { port: b, ..at }));
+            let bundle = self.bundles.get(&at).map(|b| At { port: b, ..at });
+            for at in [Some(at), bundle].into_iter().flatten() {
+                if let Some(i) = self.places.get(&at) {
+                    self.ports[*i].moving = true;
+                }
+            }
         }
-        Assembler {
-            inputs,
-            names: Names::default(),
-            switch_handles: HashMap::new(),
-            handles: HashMap::new(),
-            labels,
-            unaudited: BTreeSet::new(),
-            read,
-            bundles,
-            links,
-            exits,
-            unassessed: scope.unassessed.iter().map(|u| At::of(&u.port)).collect(),
-            moving,
+    }
+
+    // The logical port a declared port means: through the scope's labels, and through the bundle it is in.
+    fn meant(&mut self, declared: &'a PortId) -> At<'a> {
+        let label = declared.switch.as_str();
+        let switch = match self.labels.get(label) {
+            Some(Some(s)) => *s,
+            _ => {
+                self.unaudited.insert(label);
+                label
+            }
+        };
+        let at = At { switch, port: &declared.port };
+        if self.bundles.is_empty() {
+            return at;
         }
+        self.bundles.get(&at).map_or(at, |b| At { port: b, ..at })
+    }
+
+    fn logical(&mut self, declared: &'a PortId) -> &mut Port<'a> {
+        let at = self.meant(declared);
+        self.port(at)
+    }
+
+    fn port(&mut self, at: At<'a>) -> &mut Port<'a> {
+        let ports = &mut self.ports;
+        let i = *self.places.entry(at).or_insert_with(|| {
+            ports.push(Port::new(at, Line::Unlisted));
+            ports.len() - 1
+        });
+        &mut self.ports[i]
     }
 
     fn switch_handle(&mut self, switch: &'a str) -> Digest {
@@ -277,15 +441,27 @@ impl<'a> Assembler<'a> {
     }
 
     fn handle(&mut self, at: At<'a>) -> Peer {
-        if let Some(h) = self.handles.get(&at) {
-            return *h;
+        match self.places.get(&at) {
+            Some(i) => self.handle_of(*i),
+            None => self.name(at),
         }
+    }
+
+    fn handle_of(&mut self, i: usize) -> Peer {
+        if let Some(h) = self.ports[i].handle {
+            return h;
+        }
+        let h = self.name(self.ports[i].at);
+        self.ports[i].handle = Some(h);
+        h
+    }
+
+    fn name(&mut self, at: At<'a>) -> Peer {
         let h = Peer {
             switch: self.switch_handle(at.switch),
             port: self.inputs.slots.port_handle(at.switch, at.port),
         };
         self.names.ports.insert(h.port, at.id());
-        self.handles.insert(at, h);
         h
     }
 
@@ -293,71 +469,9 @@ impl<'a> Assembler<'a> {
         self.inputs.scope.disclose_ports.then(|| at.id())
     }
 
-    // The logical port a declared port means: through the scope's labels, and through the bundle it is in.
-    fn logical(&mut self, declared: &'a PortId) -> At<'a> {
-        let label = declared.switch.as_str();
-        let switch = match self.labels.get(label) {
-            Some(Some(s)) => *s,
-            _ => {
-                self.unaudited.insert(label);
-                label
-            }
-        };
-        let at = At { switch, port: &declared.port };
-        self.bundles.get(&at).map_or(at, |b| At { port: b, ..at })
-    }
-
-    fn link(&self, at: At<'a>) -> Option<&(At<'a>, VlanSet)> {
-        self.links.get(&at).and_then(Option::as_ref)
-    }
-
-    // Every port that is read on its own, that something is declared on, or whose native VLAN another end needs; and
-    // the VLANs needed so.
-    fn lines(
-        &self,
-        facts: &mut HashMap<At<'a>, PortFacts<'a>>,
-    ) -> (Vec<(At<'a>, Line<'a>)>, HashMap<At<'a>, VlanId>) {
-        let mut lines = Vec::new();
-        let mut natives = HashMap::new();
-        for (switch, o) in &self.read {
-            for (port, reading) in &o.ports {
-                let at = At { switch, port };
-                let line = match reading {
-                    PortReading::Unreadable { might_carry, .. } => {
-                        Line::Unreadable(Cow::Borrowed(might_carry))
-                    }
-                    PortReading::Read(s) if s.aggregate.is_none() => Line::Read(s),
-                    PortReading::Read(_) if self.bundles.contains_key(&at) => continue,
-                    // Bundled into what is not there: nobody knows what it carries.
-                    PortReading::Read(_) => Line::Unreadable(Cow::Owned(VlanSet::all())),
-                };
-                if let Some(fact) = facts.get_mut(&at) {
-                    fact.listed = true;
-                }
-                if let (Some(v), Some((other, vlans)), false) = (line.untagged(), self.link(at), line.down())
-                    && vlans.contains(v)
-                    && self.read.contains_key(other.switch)
-                {
-                    natives.insert(*other, v);
-                }
-                lines.push((at, line));
-            }
-        }
-        let listed = |at: &At<'a>| {
-            let reading = self.read.get(at.switch).and_then(|o| o.ports.get(at.port));
-            reading.is_some()
-                && !(self.bundles.contains_key(at) && matches!(reading, Some(PortReading::Read(_))))
-        };
-        let known = facts.iter().filter(|(_, f)| !f.listed).map(|(at, _)| at);
-        let unlisted: BTreeSet<At<'a>> =
-            known.chain(natives.keys().filter(|at| !listed(at))).copied().collect();
-        lines.extend(unlisted.into_iter().map(|at| (at, Line::Unlisted)));
-        (lines, natives)
-    }
-
     fn run(mut self) -> Assembly {
         let inputs = self.inputs;
-        let mut facts = self.declared_facts();
+        self.names.ports.reserve(self.ports.len());
         let (networks, indices, unassessable) = self.network_sections();
         let mut slices: BTreeMap<u16, Slice> = BTreeMap::new();
         for (v, commitments) in &indices.by_vlan {
@@ -369,20 +483,16 @@ impl<'a> Assembler<'a> {
         }
         let mut wide = Vec::new();
         let mut unread_ports = Vec::new();
-        let nobody = PortFacts::default();
         let (mut declared, mut vlans): (Vec<(u16, DeclaredAs)>, Vec<u16>) = (Vec::new(), Vec::new());
-        let (lines, natives) = self.lines(&mut facts);
-        for (id, reading) in &lines {
-            let id = *id;
-            let at = self.handle(id);
-            let fact = facts.get(&id).unwrap_or(&nobody);
-            let link = self.link(id).cloned();
+        for i in 0..self.ports.len() {
+            let at = self.handle_of(i);
+            let link = self.ports[i].link.take();
             let peer = link.as_ref().map(|(other, vlans)| (self.handle(*other), vlans));
-            let exit = self.exits.get(&id).cloned();
-            let unassessed = self.unassessed.contains(&id);
-            let moving = self.moving.contains(&id);
-            let (carried, untagged, down) = (reading.carried(), reading.untagged(), reading.down());
-            let unreadable = matches!(reading, Line::Unreadable(_));
+            let port = &self.ports[i];
+            let name = self.shown(port.at);
+            let view = |exit: &Exit| ExitView { name: exit.name.clone(), kind: exit.kind };
+            let (carried, untagged, down) = (port.line.carried(), port.line.untagged(), port.line.down());
+            let unreadable = matches!(port.line, Line::Unreadable(_));
             let is_wide = carried.len() > WIDE;
             if is_wide && unreadable {
                 unread_ports.push(UnreadPort {
@@ -390,37 +500,37 @@ impl<'a> Assembler<'a> {
                     port: at.port,
                     vlans: carried.clone().into_owned(),
                     link: peer.map(|p| p.0),
-                    unassessed,
+                    unassessed: port.unassessed,
                 });
             } else if is_wide {
                 let mut allowed = VlanSet::empty();
                 if let Some((_, vlans)) = &peer {
                     allowed = allowed.union(vlans);
                 }
-                if let Some((_, vlans)) = &exit {
-                    allowed = allowed.union(vlans);
+                if let Some(exit) = port.exit {
+                    allowed = allowed.union(&exit.vlans);
                 }
                 let tagged = untagged
                     .map_or_else(|| carried.clone().into_owned(), |v| carried.difference(&VlanSet::one(v)));
                 wide.push(WidePort {
                     switch: at.switch,
                     port: at.port,
-                    name: self.shown(id),
+                    name: name.clone(),
                     untagged,
                     tagged,
                     allowed,
                     link: peer.map(|p| p.0),
-                    exit: exit.as_ref().map(|e| e.0.clone()),
-                    registered: fact.registered,
+                    exit: port.exit.map(view),
+                    registered: port.registered,
                     down,
-                    unassessed,
-                    moving,
+                    unassessed: port.unassessed,
+                    moving: port.moving,
                 });
             }
             // One line per VLAN: those declared here, those carried unless the port is listed as wide, and the one
             // that the other end of a link carries untagged.
             declared.clear();
-            for a in &fact.attachments {
+            for a in &port.attachments {
                 if let Some((v, network)) = indices.by_name.get(a.network.as_str()) {
                     declared.push((*v, DeclaredAs { network: *network, carried: carried_as(&a.channel) }));
                 }
@@ -432,14 +542,12 @@ impl<'a> Assembler<'a> {
                 vlans.extend(carried.iter().map(VlanId::get));
             }
             if !is_wide || unreadable {
-                vlans.extend(natives.get(&id).map(|v| v.get()));
+                vlans.extend(port.native.map(VlanId::get));
             }
             vlans.sort_unstable();
             vlans.dedup();
             for v in &vlans {
-                let v = *v;
-                let Some(vlan) = VlanId::new(v) else { continue };
-                let declared = declared.iter().filter(|(on, _)| *on == v).map(|(_, d)| *d).collect();
+                let Some(vlan) = VlanId::new(*v) else { continue };
                 let carries = if untagged == Some(vlan) {
                     Carries::Untagged
                 } else if carried.contains(vlan) {
@@ -450,29 +558,26 @@ impl<'a> Assembler<'a> {
                 let line = SlicePort {
                     switch: at.switch,
                     port: at.port,
-                    name: self.shown(id),
+                    name: name.clone(),
                     carries,
-                    declared,
-                    registered: fact.registered,
-                    mixed: fact.nodes.len() > 1,
+                    declared: declared.iter().filter(|(on, _)| on == v).map(|(_, d)| *d).collect(),
+                    registered: port.registered,
+                    mixed: port.mixed,
                     link: peer.filter(|(_, vlans)| vlans.contains(vlan)).map(|p| p.0),
-                    exit: exit.as_ref().filter(|(_, vlans)| vlans.contains(vlan)).map(|e| e.0.clone()),
+                    exit: port.exit.filter(|e| e.vlans.contains(vlan)).map(view),
                     down,
                     unreadable,
-                    unassessed,
-                    moving,
+                    unassessed: port.unassessed,
+                    moving: port.moving,
                 };
-                slices
-                    .entry(v)
-                    .or_insert_with(|| Slice {
-                        v: 1,
-                        vlan,
-                        lease: 0,
-                        networks: Vec::new(),
-                        ports: Vec::new(),
-                    })
-                    .ports
-                    .push(line);
+                let slice = slices.entry(*v).or_insert_with(|| Slice {
+                    v: 1,
+                    vlan,
+                    lease: 0,
+                    networks: Vec::new(),
+                    ports: Vec::new(),
+                });
+                slice.ports.push(line);
             }
         }
         for slice in slices.values_mut() {
@@ -490,41 +595,13 @@ impl<'a> Assembler<'a> {
         Assembly { common, slices, networks, unassessable, names: self.names }
     }
 
-    fn declared_facts(&mut self) -> HashMap<At<'a>, PortFacts<'a>> {
-        let declared = self.inputs.declared;
-        let mut facts: HashMap<At<'a>, PortFacts<'a>> = HashMap::new();
-        for port in &declared.registered {
-            let at = self.logical(port);
-            facts.entry(at).or_default().registered = true;
-        }
-        for cable in &declared.cabling {
-            let at = self.logical(&cable.port);
-            let f = facts.entry(at).or_default();
-            f.registered = true;
-            f.nodes.insert(&cable.node);
-        }
-        for a in &declared.attachments {
-            if let Some(port) = &a.port {
-                let at = self.logical(port);
-                let f = facts.entry(at).or_default();
-                f.registered = true;
-                f.nodes.insert(&a.node);
-                f.attachments.push(a);
-            }
-        }
-        facts
-    }
-
     fn network_sections(
         &mut self,
     ) -> (BTreeMap<String, NetworkSection>, Indices<'a>, BTreeMap<String, String>) {
         let declared = self.inputs.declared;
         let mut members: HashMap<&str, Vec<Member>> = HashMap::new();
-        for a in &declared.attachments {
-            let at = a.port.as_ref().map(|p| {
-                let at = self.logical(p);
-                self.handle(at)
-            });
+        for (a, seat) in declared.attachments.iter().zip(std::mem::take(&mut self.seats)) {
+            let at = seat.map(|i| self.handle_of(i));
             members.entry(a.network.as_str()).or_default().push(Member {
                 project: a.project.clone(),
                 node: a.node.clone(),
@@ -647,7 +724,7 @@ impl<'a> Assembler<'a> {
 
     fn bypasses(&mut self) -> Bypasses {
         let mut switches = Vec::new();
-        for (name, o) in self.read.clone() {
+        for (name, o) in std::mem::take(&mut self.read) {
             let mut dirty = Vec::new();
             let mut unread = Vec::new();
             let unfiltered = o.ports.values().any(

@@ -226,7 +226,8 @@ fn pages_name_every_vector() {
         ("judge", "slice.md"),
     ];
     for (area, page) in pages {
-        let read = |page: &str| std::fs::read_to_string(format!("{VECTORS}/../../docs/formats/{page}")).unwrap();
+        let read =
+            |page: &str| std::fs::read_to_string(format!("{VECTORS}/../../docs/formats/{page}")).unwrap();
         let text = read(page) + &read("lease.md");
         for file in std::fs::read_dir(format!("{VECTORS}/{area}")).unwrap() {
             let file = file.unwrap().file_name().into_string().unwrap();

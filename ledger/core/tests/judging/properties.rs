@@ -377,7 +377,7 @@ proptest! {
         }
         let b = e.assemble();
         prop_assert_eq!(a.common.sections(), b.common.sections());
-        prop_assert_eq!(a.slice_bytes(), b.slice_bytes());
+        prop_assert_eq!(a.written().slices, b.written().slices);
     }
 
     // What is handed to red names nothing of anybody else: no network, project, node, nic, switch or port.
@@ -388,7 +388,7 @@ proptest! {
         let a = d.assemble();
         let mut handed: Vec<Vec<u8>> = a.common.sections().into();
         handed.push(json::to_canonical(&a.common.part()));
-        handed.push(a.slice_bytes().remove(&100).unwrap_or_default());
+        handed.push(a.written().slices.remove(&100).unwrap_or_default());
         let mut secrets = vec!["azure", "emerald", "crimson", "-net", "node-", "nic-", "secret-detail", "serial-of-it"];
         if !disclose {
             secrets.extend(SWITCHES);

@@ -845,7 +845,7 @@ fn networks_of_one_vlan_do_not_see_each_other() {
         "{PLAIN}\nnet pink-secret 100 of pink\nattach pink-secret pink/n8/eth7 a 8 native\nport a 8 untagged 100"
     ));
     let a = d.assemble();
-    let slice = String::from_utf8(a.slice_bytes()[&100].clone()).unwrap();
+    let slice = String::from_utf8(a.written().slices[&100].clone()).unwrap();
     for name in ["pink", "n8", "eth7", "red", "n1", "eth0"] {
         assert!(!slice.contains(&format!("\"{name}")), "{name} stands in {slice}");
     }
