@@ -10,6 +10,7 @@ use crate::head::Head;
 use isoledger_core::content::{MAX_CONTENT, Opening};
 use isoledger_core::record::MAX_ENTRY;
 use isoledger_core::{Digest, Hash};
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,21 @@ pub const MAX_SIGNATURE_LINE: usize = 1024;
 pub const MAX_BATCH_ENTRIES: usize = 4096;
 /// The most bytes of one batch in the journal.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;
+
+thread_local! {
+    // Making a compressor costs more than compressing a kilobyte with it.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Compresses with zstd; `None` only when there is no memory for it.
+pub(crate) fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        if compressor.is_none() {
+            *compressor = zstd::bulk::Compressor::new(3).ok();
+        }
+        compressor.as_mut()?.compress(bytes).ok()
+    })
+}
 
 /// One piece of content as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +87,7 @@ impl Packed {
             return Err(ContentError::Digest { claimed: digest, found });
         }
         let len = bytes.len() as u32;
-        let zstd = zstd::bulk::compress(bytes, 3).map_err(|_| ContentError::Compression { digest, len })?;
+        let zstd = compress(bytes).ok_or(ContentError::Compression { digest, len })?;
         Ok(Packed { digest, len, zstd })
     }
 

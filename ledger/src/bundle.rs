@@ -6,7 +6,7 @@
 //! tail row              ( length: u16 | entry ) ( length: u16 | signature ) [ opening: 32, digest: 32 ]
 //! ```
 
-use crate::batch::{MAX_SIGNATURE_LINE, Stored};
+use crate::batch::{self, MAX_SIGNATURE_LINE, Stored};
 use isoledger_core::content::Opening;
 use isoledger_core::record::MAX_ENTRY;
 use std::borrow::Borrow;
@@ -81,7 +81,7 @@ pub(crate) fn split_openings(bytes: &[u8]) -> Option<Vec<Option<Opening>>> {
 
 pub(crate) fn compress(bundle: &[u8]) -> Vec<u8> {
     // Compression into memory fails only when memory does.
-    zstd::bulk::compress(bundle, 3).expect("zstd compresses any bytes at level 3")
+    batch::compress(bundle).expect("zstd compresses any bytes at level 3")
 }
 
 pub(crate) fn decompress(value: &[u8]) -> Option<Vec<u8>> {

@@ -16,8 +16,8 @@ use std::fmt;
 pub const HEADER: usize = 16;
 /// Bytes after the payload.
 pub const TRAILER: usize = 32;
-/// The longest payload: one piece of content of 64 MiB that would not compress, and its fields.
-pub const MAX_PAYLOAD: usize = (64 << 20) + (1 << 16);
+/// The longest payload: one piece of content of 64 MiB that would not compress, its fields, and what zstd may add.
+pub const MAX_PAYLOAD: usize = (64 << 20) + (1 << 20);
 
 pub(crate) const MAGIC: [u8; 4] = *b"iso1";
 

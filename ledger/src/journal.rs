@@ -201,8 +201,11 @@ impl Window {
                 }
                 (self.start, self.filled) = (offset, 0);
                 let read = self.file.read_at(&mut self.buffer, offset);
-                self.filled =
-                    read.map_err(|source| JournalError::Io { doing: "read", path: self.path.clone(), source })?;
+                self.filled = read.map_err(|source| JournalError::Io {
+                    doing: "read",
+                    path: self.path.clone(),
+                    source,
+                })?;
                 0
             }
         };

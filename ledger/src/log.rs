@@ -57,6 +57,16 @@ pub enum OpenError {
         /// Root of the mark.
         vouched: Hash,
     },
+    /// Someone outside has seen a longer log.
+    #[error(
+        "the log has {size} entries; {seen} were seen signed outside. This is an older copy: going on would fork the log. Restore a newer copy of the data directory, or retire this log"
+    )]
+    Behind {
+        /// Entries here.
+        size: u64,
+        /// Entries seen.
+        seen: u64,
+    },
     /// Making it was interrupted; nothing was ever published.
     #[error(
         "{path} holds a log whose creation was interrupted; nothing of it was ever published. Create it again"
@@ -122,6 +132,9 @@ pub enum Progress {
 pub struct OpenOptions<'p> {
     /// The time now, for a `log-recovered` entry.
     pub now: Timestamp,
+    /// The size someone outside has seen signed, a witness for one: a shorter log is a restored backup or a clone and
+    /// is not opened for writing. 0 when nobody was asked.
+    pub at_least: u64,
     /// Size at which a journal segment is closed, in bytes.
     pub segment_bytes: u64,
     /// Told from time to time what is being done.
@@ -131,7 +144,7 @@ pub struct OpenOptions<'p> {
 impl OpenOptions<'_> {
     /// The usual ones.
     pub fn at(now: Timestamp) -> OpenOptions<'static> {
-        OpenOptions { now, segment_bytes: SEGMENT_BYTES, progress: None }
+        OpenOptions { now, at_least: 0, segment_bytes: SEGMENT_BYTES, progress: None }
     }
 }
 
@@ -288,8 +301,8 @@ struct Scan {
 }
 
 impl Ledger {
-    /// Makes a log in `dir`, which must be new, empty, or left behind by an interrupted creation. Its first entry is
-    /// durable and its first checkpoint published when this returns.
+    /// Makes a log in `dir`, which must hold none, or one whose creation was interrupted; other files in it are left
+    /// alone. The first entry is durable and its checkpoint published when this returns.
     pub fn create(
         dir: &Path,
         origin: &str,
@@ -424,6 +437,9 @@ impl Ledger {
         if scan.frontier.size() == 0 {
             return Err(OpenError::Unfinished { path: dir.to_owned() });
         }
+        if scan.frontier.size() < options.at_least {
+            return Err(OpenError::Behind { size: scan.frontier.size(), seen: options.at_least });
+        }
         let wanted = scan.facts.key_at(scan.frontier.size());
         if let Some(wanted) = wanted.filter(|wanted| *wanted != signer.verifier()) {
             let found = Box::new(signer.verifier().clone());
@@ -444,33 +460,42 @@ impl Ledger {
                 (_, Err(e)) => index = Some(e.to_string()),
             }
         }
-        let rebuilt = at == Applied::NOTHING || index.is_some() || edge.is_none();
-        let (store, mut edge, from, state) = match (store, edge, scan.store_at) {
-            (Some(store), Some(edge), Some(from)) if !rebuilt => {
-                let entries = scan.frontier.size() - edge.size();
-                let state = match entries {
-                    0 => IndexState::Whole,
-                    entries => IndexState::Replayed { entries },
-                };
-                (store, edge, from, state)
+        let size = scan.frontier.size();
+        let caught_up = match (store, edge, scan.store_at) {
+            (Some(store), Some(mut edge), Some(from)) if index.is_none() && at != Applied::NOTHING => {
+                let entries = size - edge.size();
+                let state = if entries == 0 { IndexState::Whole } else { IndexState::Replayed { entries } };
+                match replay(&disk, dir, store.as_ref(), &mut edge, from, size, &mut options.progress) {
+                    Ok(()) => Ok((store, edge, state)),
+                    Err(OpenError::Store(e)) => {
+                        index = Some(e.to_string());
+                        Err(None)
+                    }
+                    Err(e) => return Err(e),
+                }
             }
-            (store, ..) => {
+            (Some(empty), ..) if index.is_none() => Err(Some(empty)),
+            _ => Err(None),
+        };
+        // What was open and of no use is closed by now, so that it can be set aside.
+        let (store, edge, state) = match caught_up {
+            Ok(all) => all,
+            Err(empty) => {
                 let reason = index.unwrap_or_else(|| "it was empty or not there".to_owned());
-                let fresh = at == Applied::NOTHING && store.is_some();
                 tracing::warn!(reason, "the index is built again from the journal");
-                let (store, kept) = match store.filter(|_| fresh) {
+                let (store, kept) = match empty {
                     Some(empty) => (empty, None),
                     None => {
-                        // The old one was closed when it was matched away above.
                         let kept = source.set_aside()?;
                         (source.open()?, kept)
                     }
                 };
-                let begin = Cursor::begin(&disk, &layout::journal(dir)).position();
-                (store, Edge::new(), begin, IndexState::Rebuilt { reason, kept })
+                let mut edge = Edge::new();
+                let from = Cursor::begin(&disk, &layout::journal(dir)).position();
+                replay(&disk, dir, store.as_ref(), &mut edge, from, size, &mut options.progress)?;
+                (store, edge, IndexState::Rebuilt { reason, kept })
             }
         };
-        replay(&disk, dir, store.as_ref(), &mut edge, from, scan.frontier.size(), &mut options.progress)?;
 
         let mut high = HighWater::open(&disk, &layout::high_water(dir))?;
         let head = edge.applied().head;
@@ -760,14 +785,25 @@ impl View {
             && let Err(e) = self.0.store.put(&row, &bytes)
         {
             tracing::error!(?row, error = %e, "the index cannot be repaired; it is rebuilt at the next start");
-            // Best effort: without the mark the next start looks at the right edge only, and reads repair again.
-            let _ = std::fs::write(layout::suspect(&self.0.dir), b"");
+            self.distrust_index();
         }
         value.ok_or(ReadError::Journal(JournalError::Io {
             doing: "make an index row again from",
             path: layout::journal(&self.0.dir),
             source: io::Error::new(io::ErrorKind::InvalidData, format!("{row:?} does not follow from it")),
         }))
+    }
+
+    /// Has the next start build the index again. Best effort: without the mark it looks at the right edge only, and
+    /// reads repair again.
+    pub(crate) fn distrust_index(&self) {
+        let path = layout::suspect(&self.0.dir);
+        match self.0.disk.create(&path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                tracing::error!(path = %path.display(), error = %e, "the index cannot be marked as damaged");
+            }
+            _ => {}
+        }
     }
 
     fn from_journal<T>(&self, f: impl FnOnce(&LogReader) -> Result<T, ReadError>) -> Result<T, ReadError> {
@@ -891,14 +927,26 @@ impl ReadLog for View {
             Ok(found) => found.filter(|seq| *seq < now.edge.size()),
             Err(_) => return self.from_journal(|r| r.seq_at_time(time)),
         };
-        // The row is believed when the entry it names says so.
-        match found {
-            Some(seq) => match self.record(seq)?.body {
-                Body::Poll(p) if p.ended <= time => Ok(Some(seq)),
-                _ => self.from_journal(|r| r.seq_at_time(time)),
-            },
-            None => Ok(None),
+        // The row is believed when the entry it names says so, and the next poll had not ended by then.
+        let ended = |seq: u64| -> Result<Option<Timestamp>, ReadError> {
+            Ok(match self.record(seq)?.body {
+                Body::Poll(p) => Some(p.ended),
+                _ => None,
+            })
+        };
+        if let Some(seq) = found
+            && ended(seq)?.is_none_or(|ended| ended > time)
+        {
+            return self.from_journal(|r| r.seq_at_time(time));
         }
+        for seq in found.map_or(0, |seq| seq + 1)..now.edge.size() {
+            match ended(seq)? {
+                Some(ended) if ended <= time => return self.from_journal(|r| r.seq_at_time(time)),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(found)
     }
 
     fn cosigned(&self, from: u64, to: u64, max: usize) -> Result<Vec<SignedCheckpoint>, ReadError> {

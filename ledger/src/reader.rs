@@ -328,9 +328,12 @@ impl ReadLog for LogReader {
 
     /// The newest of the published file and the archived notes that this log's key signed over these very entries.
     fn published(&self) -> Result<Published, ReadError> {
-        let file = layout::read_small(&self.disk, &layout::checkpoint(&self.dir), crate::batch::MAX_NOTE);
-        let candidates = [file.ok(), self.archived.clone()];
-        let newest = candidates.into_iter().flatten().filter_map(|note| self.believed(&note));
+        // The writer may be at the file just now, and a mixture of two notes is signed by nobody: look again.
+        let path = layout::checkpoint(&self.dir);
+        let look = || layout::read_small(&self.disk, &path, crate::batch::MAX_NOTE).ok();
+        let file = (0..3).find_map(|_| look().and_then(|note| self.believed(&note)));
+        let archived = self.archived.as_ref().and_then(|note| self.believed(note));
+        let newest = [file, archived].into_iter().flatten();
         let Some(checkpoint) = newest.max_by_key(|c| c.unverified().size) else {
             return Err(ReadError::NoCheckpoint { path: self.dir.clone() });
         };

@@ -338,7 +338,10 @@ impl Ledger {
         // 4. Apply to the index, through the function that recovery uses.
         //    A crash leaves the index short, by this or by more, since nothing in it is durable: opening replays. An
         //    error is fatal for this handle only because the index would stay behind: opening repairs it.
-        self.view.0.store.apply(&changes).map_err(|e| self.poison(e.into()))?;
+        if let Err(e) = self.view.0.store.apply(&changes) {
+            self.view.distrust_index();
+            return Err(self.poison(e.into()));
+        }
 
         // 5. Raise the high-water mark, durably.
         //    A crash leaves the log as after 3. From here on, losing these entries is noticed at start. An error is
@@ -468,8 +471,8 @@ impl Ledger {
         let shared = &self.view.0;
         let now = self.view.now();
         let path = layout::checkpoint(&shared.dir);
-        if let Err(e) = layout::replace(&shared.disk, &path, now.published.checkpoint.as_bytes()) {
-            tracing::warn!(path = %path.display(), error = %e, "the checkpoint file could not be replaced");
+        if let Err(e) = layout::overwrite(&shared.disk, &path, now.published.checkpoint.as_bytes()) {
+            tracing::warn!(path = %path.display(), error = %e, "the checkpoint file could not be written");
         }
     }
 }

@@ -88,8 +88,12 @@ impl Changes {
         self.rows.insert(row, Some(value));
     }
 
+    /// A row that these very changes put is simply not put.
     pub(crate) fn remove(&mut self, row: Row) {
-        self.rows.insert(row, None);
+        match row {
+            Row::Tail(seq) if seq >= self.from.head.size => self.rows.remove(&row),
+            _ => self.rows.insert(row, None),
+        };
     }
 
     pub(crate) fn poll(&mut self, ended: Timestamp, seq: u64) {
@@ -103,7 +107,12 @@ impl Changes {
     /// Joins changes that follow directly on these, so that a replay applies many batches at once.
     pub(crate) fn merge(&mut self, next: Changes) {
         assert_eq!(self.to, next.from, "changes were merged out of order");
-        self.rows.extend(next.rows);
+        for (row, value) in next.rows {
+            match value {
+                Some(value) => self.put(row, value),
+                None => self.remove(row),
+            }
+        }
         self.polls.extend(next.polls);
         self.to = next.to;
     }

@@ -108,8 +108,7 @@ impl Store for MemoryStore {
                         return misuse(format!("{row:?} was put twice with different values"));
                     }
                 }
-                // A replay that merges batches removes rows it never had to put.
-                None if s.rows.remove(row).is_none() && changes.from.head.size > tail_seq(row) => {
+                None if s.rows.remove(row).is_none() => {
                     return misuse(format!("{row:?} was removed and is not there"));
                 }
                 None => {}
@@ -146,12 +145,5 @@ impl Store for MemoryStore {
 
     fn last_poll_ended_by(&self, time: Timestamp) -> Result<Option<u64>, StoreError> {
         Ok(self.lock().polls.range(..=(time, u64::MAX)).next_back().map(|(_, seq)| *seq))
-    }
-}
-
-fn tail_seq(row: &Row) -> u64 {
-    match row {
-        Row::Tail(seq) => *seq,
-        _ => u64::MAX,
     }
 }

@@ -6,8 +6,8 @@ use isoledger_core::record::{Body, Poll};
 use isoledger_core::{Digest, Timestamp};
 use isoledger_ledger::store::{MemoryStore, Store, StoreError};
 use isoledger_ledger::{
-    AuditOptions, AuditReport, Ledger, LogReader, OpenError, OpenOptions, OpenReport, Pending, ReadLog, StoreSource,
-    check_log,
+    AuditOptions, AuditReport, Ledger, LogReader, OpenError, OpenOptions, OpenReport, Pending, ReadLog,
+    StoreSource, check_log,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -160,7 +160,10 @@ impl<L: ReadLog> ReadLog for Lying<'_, L> {
     fn published(&self) -> Result<isoledger_ledger::Published, isoledger_ledger::ReadError> {
         self.log.published()
     }
-    fn block(&self, n: u64) -> Result<Vec<Arc<isoledger_ledger::batch::Stored>>, isoledger_ledger::ReadError> {
+    fn block(
+        &self,
+        n: u64,
+    ) -> Result<Vec<Arc<isoledger_ledger::batch::Stored>>, isoledger_ledger::ReadError> {
         let mut block = self.log.block(n)?;
         if n == self.seq / 256 {
             let entry = Arc::make_mut(&mut block[(self.seq % 256) as usize]);

@@ -10,7 +10,9 @@ use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::note::NoteSigner;
 use isoledger_ledger::disk::Disk;
 use isoledger_ledger::store::MemoryStore;
-use isoledger_ledger::{Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, Pending, ReadLog, Sequenced};
+use isoledger_ledger::{
+    Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, Pending, ReadLog, Sequenced,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +32,11 @@ fn options() -> OpenOptions<'static> {
 
 fn create(disk: &FaultyDisk, source: &mut MemorySource) -> Result<Ledger, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    disk.create_dir(Path::new(DIR)).map_err(|source| OpenError::Io { doing: "create", path: DIR.into(), source })?;
+    disk.create_dir(Path::new(DIR)).map_err(|source| OpenError::Io {
+        doing: "create",
+        path: DIR.into(),
+        source,
+    })?;
     let ground = Ground { disk, dir: Path::new(DIR), lock: None, source };
     Ledger::create_on(ground, ORIGIN, "moc", signer(), options())
 }
@@ -96,7 +102,11 @@ fn keep_promises(log: &impl ReadLog, told: &Told, case: &str) {
     let cosigned = |c: &&SignedCheckpoint| c.as_str().matches('\u{2014}').count() > 1;
     for c in told.served.iter().filter(cosigned) {
         let size = c.unverified().size;
-        assert_eq!(log.cosigned(size, size, 1).unwrap(), [c.clone()], "{case}: archived checkpoint of size {size}");
+        assert_eq!(
+            log.cosigned(size, size, 1).unwrap(),
+            [c.clone()],
+            "{case}: archived checkpoint of size {size}"
+        );
     }
 }
 
@@ -120,10 +130,11 @@ fn afterlife(mut disk: FaultyDisk, kept: Option<MemoryStore>, told: &mut Told, c
 
     // The power goes right after the acknowledgement, and the index with it.
     disk = disk.restarted(Restart::Durable);
-    let reader = LogReader::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let reader =
+        LogReader::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap_or_else(|e| panic!("{case}: {e}"));
     keep_promises(&reader, told, case);
-    let (ledger, report) =
-        open(&disk, &mut MemorySource::new(None)).unwrap_or_else(|e| panic!("{case}: after the power cut: {e}"));
+    let (ledger, report) = open(&disk, &mut MemorySource::new(None))
+        .unwrap_or_else(|e| panic!("{case}: after the power cut: {e}"));
     assert_eq!((report.torn, report.unacknowledged), (None, 0), "{case}: a clean log needs no recovery");
     keep_promises(&ledger.view(), told, case);
     assert_eq!(audit(&ledger.view()), audit(&LogReader::open_on(Arc::new(disk), Path::new(DIR)).unwrap()));
@@ -218,7 +229,8 @@ fn a_crash_during_recovery_is_recovered_from() {
         for failure in [Failure::Killed, Failure::Io] {
             for effect in [Effect::Lost, Effect::Persisted] {
                 for restart in [Restart::Live, Restart::Durable, Restart::Holes] {
-                    let case = format!("recovery, {name} (operation {at}): {failure:?}, {effect:?}, {restart:?}");
+                    let case =
+                        format!("recovery, {name} (operation {at}): {failure:?}, {effect:?}, {restart:?}");
                     let disk = image.planned(Plan { at, failure, effect });
                     let _ = open(&disk, &mut MemorySource::new(None));
                     afterlife(disk.restarted(restart), None, &mut clone(&told), &case);

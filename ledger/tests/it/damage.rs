@@ -7,7 +7,8 @@ use isoledger_core::record::Body;
 use isoledger_ledger::disk::{Disk, RealDisk};
 use isoledger_ledger::journal::JournalError;
 use isoledger_ledger::{
-    AuditOptions, Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, ReadError, ReadLog, check_log,
+    AuditOptions, Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, ReadError, ReadLog,
+    check_log,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,8 @@ const MEMORY: &str = "/data";
 
 fn open_in_memory(disk: &FaultyDisk) -> (Ledger, OpenReport) {
     let mut source = MemorySource::new(None);
-    let ground = Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
+    let ground =
+        Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
     let (ledger, report) = Ledger::open_on(ground, signer(), OpenOptions::at(at(0))).unwrap();
     let reader = LogReader::open_on(Arc::new(disk.clone()), Path::new(MEMORY)).unwrap();
     assert_eq!(audit(&ledger.view()), audit(&reader));
@@ -123,7 +125,8 @@ fn whole_batches_behind_a_hole_are_no_torn_tail() {
     bytes[five.read(&file).len() + 40] ^= 1;
     let disk = five.with(&file, &bytes);
     let mut source = MemorySource::new(None);
-    let ground = Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
+    let ground =
+        Ground { disk: Arc::new(disk.clone()), dir: Path::new(MEMORY), lock: None, source: &mut source };
     let e = Ledger::open_on(ground, signer(), OpenOptions::at(at(0))).err().unwrap();
     assert!(matches!(e, OpenError::Journal(JournalError::DamagedAhead { commits: 2, .. })), "{e}");
     assert_eq!(disk.read(&file), bytes, "a refusal changes nothing");
@@ -183,7 +186,11 @@ fn cut_emptied_missing_and_swapped() {
     closed_log(&good, 6);
     let bytes = fs::read(segment(&good)).unwrap();
     for (name, harm) in [
-        ("cut", Box::new(|d: &Path| fs::write(segment(d), &bytes[..bytes.len() - 1]).unwrap()) as Box<dyn Fn(&Path)>),
+        (
+            "cut",
+            Box::new(|d: &Path| fs::write(segment(d), &bytes[..bytes.len() - 1]).unwrap())
+                as Box<dyn Fn(&Path)>,
+        ),
         ("halved", Box::new(|d| fs::write(segment(d), &bytes[..bytes.len() / 2]).unwrap())),
         ("emptied", Box::new(|d| fs::write(segment(d), b"").unwrap())),
         ("removed", Box::new(|d| fs::remove_file(segment(d)).unwrap())),
@@ -232,7 +239,8 @@ fn segments_that_are_missing_or_exchanged_are_refused() {
         let batch = polls(&ledger, 2);
         ledger.append(batch).unwrap();
     }
-    let mut names: Vec<PathBuf> = fs::read_dir(log.join("journal")).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(log.join("journal")).unwrap().map(|f| f.unwrap().path()).collect();
     names.sort();
     assert_eq!(names.len(), 4);
     audit_both(&open(&log).unwrap().0, &log);

@@ -2,9 +2,9 @@
 
 use crate::common::*;
 use isoledger_core::checkpoint::SignedCheckpoint;
+use isoledger_core::merkle::LeafIndex;
 use isoledger_core::note::RecordNote;
 use isoledger_core::tiles::{audit_tiles, check_bundle, decode_bundle, decode_tile, entry_tiles};
-use isoledger_core::merkle::LeafIndex;
 use isoledger_ledger::{ExportError, LogReader, ReadLog, export};
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,9 @@ fn exported_beside_the_writer_and_grown() {
     let other = dir.path().join("from-view");
     export(&ledger.view(), &other).unwrap();
     assert_eq!(check_export(&other), 700);
-    for name in ["checkpoint", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/001", "signatures/002.p/188"] {
+    for name in
+        ["checkpoint", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/001", "signatures/002.p/188"]
+    {
         assert_eq!(fs::read(out.join(name)).unwrap(), fs::read(other.join(name)).unwrap(), "{name}");
     }
 }
@@ -77,7 +79,9 @@ fn nothing_confidential_is_exported() {
     let opening = reader.opening(3).unwrap().unwrap();
     let has = |needle: &[u8]| public.windows(needle.len()).any(|w| w == needle);
     assert!(has(&reader.entry(3).unwrap()));
-    assert!(!has(&opening.opening) && !has(opening.digest.as_bytes()) && !has(opening.digest.to_hex().as_bytes()));
+    assert!(
+        !has(&opening.opening) && !has(opening.digest.as_bytes()) && !has(opening.digest.to_hex().as_bytes())
+    );
     assert!(!has(&reader.content(&opening.digest).unwrap()));
 }
 
@@ -104,8 +108,8 @@ fn other_directories_are_left_alone() {
     assert!(matches!(e, ExportError::Fork { size: 5, .. }), "{e}");
     assert_eq!(fs::read(out.join("checkpoint")).unwrap(), before);
     assert_eq!(check_export(&out), 5);
-    let names = fs::read_dir(dir.path()).unwrap().filter(|n| {
-        n.as_ref().unwrap().file_name().to_string_lossy().contains("exporting")
-    });
+    let names = fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|n| n.as_ref().unwrap().file_name().to_string_lossy().contains("exporting"));
     assert_eq!(names.count(), 0);
 }

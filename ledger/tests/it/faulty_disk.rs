@@ -306,7 +306,8 @@ impl Disk for FaultyDisk {
         let act = |s: &mut State| {
             let inside = |p: &Path| p.parent() == Some(dir);
             s.durable.retain(|p, _| !inside(p));
-            let names: Vec<_> = s.live.iter().filter(|(p, _)| inside(p)).map(|(p, f)| (p.clone(), *f)).collect();
+            let names: Vec<_> =
+                s.live.iter().filter(|(p, _)| inside(p)).map(|(p, f)| (p.clone(), *f)).collect();
             s.durable.extend(names);
             Ok(())
         };

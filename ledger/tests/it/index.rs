@@ -130,7 +130,11 @@ fn rows_that_lie_are_seen_and_repaired() {
     for row in [Row::Entries(0), Row::Openings(0), Row::Content(content)] {
         lie(&row);
         let (ledger, report) = open(&log).unwrap();
-        assert_eq!((report.index, ledger.repairs()), (IndexState::Whole, 0), "{row:?}: the right edge is sound");
+        assert_eq!(
+            (report.index, ledger.repairs()),
+            (IndexState::Whole, 0),
+            "{row:?}: the right edge is sound"
+        );
         audit(&ledger.view());
         assert_eq!(ledger.repairs(), 1, "{row:?}");
         audit(&ledger.view());

@@ -45,7 +45,9 @@ fn check_answers(log: &impl ReadLog, size: u64) {
         let proof = log.consistency(older, size).unwrap();
         check_consistency(older, &log.root_at(older).unwrap(), size, &root, &proof).unwrap();
     }
-    for (start, end) in [(0, 1), (0, 700), (1, 700), (255, 257), (256, 512), (511, 513), (600, 650), (699, 700)] {
+    for (start, end) in
+        [(0, 1), (0, 700), (1, 700), (255, 257), (256, 512), (511, 513), (600, 650), (699, 700)]
+    {
         let proof = log.range(start, end, size).unwrap();
         let mut verifier = RangeVerifier::new(start, &proof.left).unwrap();
         for entry in log.entries(start, end) {
@@ -70,7 +72,9 @@ fn check_answers(log: &impl ReadLog, size: u64) {
     assert!(matches!(log.entry(size), Err(ReadError::NoEntry { .. })));
     assert!(matches!(log.content(&Digest::of(b"never seen")), Err(ReadError::NoContent { .. })));
     assert!(log.inclusion(size, size).is_err() && log.inclusion(0, size + 1).is_err());
-    assert!(log.consistency(5, 4).is_err() && log.range(5, 5, size).is_err() && log.range(5, 4, size).is_err());
+    assert!(
+        log.consistency(5, 4).is_err() && log.range(5, 5, size).is_err() && log.range(5, 4, size).is_err()
+    );
 }
 
 #[test]

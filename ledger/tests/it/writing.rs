@@ -1,9 +1,9 @@
 //! Appending: what is refused, and that a refusal leaves the log as it was.
 
 use crate::common::*;
+use isoledger_core::Digest;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::record::{Body, MAX_ENTRY};
-use isoledger_core::Digest;
 use isoledger_ledger::batch::MAX_BATCH_ENTRIES;
 use isoledger_ledger::{AppendError, Ledger, OpenError, OpenOptions, Pending, ReadLog};
 use std::sync::Arc;
@@ -51,7 +51,9 @@ fn refusals_change_nothing() {
     refuse("a novel", vec![word(&"x".repeat(MAX_ENTRY))], |e| matches!(e, AppendError::Record { .. }));
     let genesis = Body::Genesis { domain: "moc".into(), key: signer().verifier().to_string(), semantics: 1 };
     refuse("a second genesis", vec![plain(9000, genesis)], |e| matches!(e, AppendError::Type { .. }));
-    refuse("the second of two", vec![good.clone(), poll(5, 8000)], |e| matches!(e, AppendError::ClockBehind { .. }));
+    refuse("the second of two", vec![good.clone(), poll(5, 8000)], |e| {
+        matches!(e, AppendError::ClockBehind { .. })
+    });
     let mut overlap = poll(4, 9000);
     if let Body::Poll(p) = &mut overlap.body {
         (p.started, p.ended) = (at(1), at(2));
@@ -121,9 +123,14 @@ fn one_writer_one_creation() {
     let missing = open(&path).err().unwrap();
     assert!(matches!(missing, OpenError::Missing { .. }), "{missing}");
     let ledger = create(&path);
-    for e in [open(&path).err().unwrap(), Ledger::create(&path, ORIGIN, "moc", signer(), at(0)).err().unwrap()] {
+    for e in
+        [open(&path).err().unwrap(), Ledger::create(&path, ORIGIN, "moc", signer(), at(0)).err().unwrap()]
+    {
         let words = e.to_string();
-        assert!(words.contains("lock is locked") && words.contains(&std::process::id().to_string()), "{words}");
+        assert!(
+            words.contains("lock is locked") && words.contains(&std::process::id().to_string()),
+            "{words}"
+        );
     }
     drop(ledger);
     let again = Ledger::create(&path, ORIGIN, "moc", signer(), at(0)).err().unwrap();
