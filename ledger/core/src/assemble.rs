@@ -212,7 +212,8 @@ struct Port<'a> {
     // The first node cabled here, and whether there is another.
     node: Option<&'a str>,
     mixed: bool,
-    attachments: Vec<&'a Attachment>,
+    // For each attachment here: its network, by place among the declared ones, and how it is declared.
+    attachments: Vec<(usize, Carries)>,
     link: Option<(At<'a>, VlanSet)>,
     exit: Option<&'a Exit>,
     unassessed: bool,
@@ -330,13 +331,19 @@ impl<'a> Assembler<'a> {
         for cable in &declared.cabling {
             self.logical(&cable.port).cable(&cable.node);
         }
+        // Both are sorted by network: walked side by side, no name is looked up.
+        let mut networks = declared.networks.keys().enumerate().peekable();
         for a in &declared.attachments {
+            while networks.next_if(|(_, name)| **name < a.network).is_some() {}
+            let network = networks.peek().filter(|(_, name)| **name == a.network).map(|(i, _)| *i);
             let seat = a.port.as_ref().map(|port| {
                 let at = self.meant(port);
-                let port = self.port(at);
+                let i = self.place(at);
+                let port = &mut self.ports[i];
                 port.cable(&a.node);
-                port.attachments.push(a);
-                self.places[&at]
+                // One on a network that nobody knows makes the port known, and allows nothing.
+                port.attachments.extend(network.map(|n| (n, carried_as(&a.channel))));
+                i
             });
             self.seats.push(seat);
         }
@@ -421,12 +428,16 @@ impl<'a> Assembler<'a> {
         self.port(at)
     }
 
-    fn port(&mut self, at: At<'a>) -> &mut Port<'a> {
+    fn place(&mut self, at: At<'a>) -> usize {
         let ports = &mut self.ports;
-        let i = *self.places.entry(at).or_insert_with(|| {
+        *self.places.entry(at).or_insert_with(|| {
             ports.push(Port::new(at, Line::Unlisted));
             ports.len() - 1
-        });
+        })
+    }
+
+    fn port(&mut self, at: At<'a>) -> &mut Port<'a> {
+        let i = self.place(at);
         &mut self.ports[i]
     }
 
@@ -530,9 +541,9 @@ impl<'a> Assembler<'a> {
             // One line per VLAN: those declared here, those carried unless the port is listed as wide, and the one
             // that the other end of a link carries untagged.
             declared.clear();
-            for a in &port.attachments {
-                if let Some((v, network)) = indices.by_name.get(a.network.as_str()) {
-                    declared.push((*v, DeclaredAs { network: *network, carried: carried_as(&a.channel) }));
+            for (network, carried) in &port.attachments {
+                if let Some((v, network)) = indices.by_network[*network] {
+                    declared.push((v, DeclaredAs { network, carried: *carried }));
                 }
             }
             declared.sort_unstable();
@@ -595,25 +606,14 @@ impl<'a> Assembler<'a> {
         Assembly { common, slices, networks, unassessable, names: self.names }
     }
 
-    fn network_sections(
-        &mut self,
-    ) -> (BTreeMap<String, NetworkSection>, Indices<'a>, BTreeMap<String, String>) {
+    fn network_sections(&mut self) -> (BTreeMap<String, NetworkSection>, Indices, BTreeMap<String, String>) {
         let declared = self.inputs.declared;
-        let mut members: HashMap<&str, Vec<Member>> = HashMap::new();
-        for (a, seat) in declared.attachments.iter().zip(std::mem::take(&mut self.seats)) {
-            let at = seat.map(|i| self.handle_of(i));
-            members.entry(a.network.as_str()).or_default().push(Member {
-                project: a.project.clone(),
-                node: a.node.clone(),
-                nic: a.nic.clone(),
-                carried: carried_as(&a.channel),
-                at,
-            });
-        }
+        let seats = std::mem::take(&mut self.seats);
+        let mut attachments = declared.attachments.iter().zip(seats).peekable();
         let mut sections = BTreeMap::new();
         let mut unassessable = BTreeMap::new();
-        let mut commitments: BTreeMap<u16, Vec<(Digest, &'a str)>> = BTreeMap::new();
-        for (name, n) in &declared.networks {
+        let mut commitments: BTreeMap<u16, Vec<(Digest, usize)>> = BTreeMap::new();
+        for (place, (name, n)) in declared.networks.iter().enumerate() {
             let vlan = match &n.vlan {
                 NetworkVlan::Id(v) => *v,
                 NetworkVlan::Unassessable(id) => {
@@ -621,9 +621,19 @@ impl<'a> Assembler<'a> {
                     continue;
                 }
             };
+            while attachments.next_if(|(a, _)| a.network < *name).is_some() {}
+            let mut members = Vec::new();
+            while let Some((a, seat)) = attachments.next_if(|(a, _)| a.network == *name) {
+                members.push(Member {
+                    project: a.project.clone(),
+                    node: a.node.clone(),
+                    nic: a.nic.clone(),
+                    carried: carried_as(&a.channel),
+                    at: seat.map(|i| self.handle_of(i)),
+                });
+            }
+            members.sort();
             let lease = self.inputs.slots.lease(vlan);
-            let mut attachments = members.remove(name.as_str()).unwrap_or_default();
-            attachments.sort();
             let section = NetworkSection {
                 v: 1,
                 name: name.clone(),
@@ -632,17 +642,18 @@ impl<'a> Assembler<'a> {
                 access: n.access.clone(),
                 lease: lease.map_or(0, |l| l.since),
                 salt: lease.and_then(|l| l.networks.get(name)).map_or(Digest::ZERO, |l| l.salt),
-                attachments,
+                attachments: members,
             };
             let digest = Digest::of(&json::to_canonical(&section));
-            commitments.entry(vlan.get()).or_default().push((digest, name));
+            commitments.entry(vlan.get()).or_default().push((digest, place));
             sections.insert(name.clone(), section);
         }
-        let mut indices = Indices::default();
+        let mut indices =
+            Indices { by_vlan: BTreeMap::new(), by_network: vec![None; declared.networks.len()] };
         for (v, mut list) in commitments {
             list.sort();
-            for (i, (_, name)) in (0u32..).zip(&list) {
-                indices.by_name.insert(name, (v, i));
+            for (i, (_, place)) in (0u32..).zip(&list) {
+                indices.by_network[*place] = Some((v, i));
             }
             indices.by_vlan.insert(v, list.into_iter().map(|(d, _)| d).collect());
         }
@@ -783,10 +794,10 @@ fn bundles<'a>(read: &BTreeMap<&'a str, &'a Observed>) -> HashMap<At<'a>, &'a st
     bundles
 }
 
-#[derive(Default)]
-struct Indices<'a> {
+struct Indices {
     by_vlan: BTreeMap<u16, Vec<Digest>>,
-    by_name: HashMap<&'a str, (u16, u32)>,
+    // VLAN and index in its slice, by place among the declared networks.
+    by_network: Vec<Option<(u16, u32)>>,
 }
 
 fn carried_as(channel: &Channel) -> Carries {
