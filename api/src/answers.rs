@@ -4,7 +4,6 @@ use crate::engine::Polled;
 use crate::failure::{Failure, fail};
 use crate::log::Log;
 use isoledger_collectors::{Clock, Stopwatch};
-use isoledger_core::json::to_canonical;
 use isoledger_core::judge::Verdict;
 use isoledger_core::model::NetworkVlan;
 use isoledger_core::note::NoteSigner;
@@ -340,9 +339,4 @@ pub(crate) fn polled(p: &Polled) -> Value {
         "failures": p.failures.iter().map(|(s, e)| json!({ "source": s, "error": e })).collect::<Vec<_>>(),
         "recordingMs": p.recording.as_secs_f64() * 1000.0,
     })
-}
-
-/// The size in bytes of a value's canonical form; for `check`.
-pub(crate) fn canonical_size<T: serde::Serialize>(value: &T) -> usize {
-    to_canonical(value).len()
 }

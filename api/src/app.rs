@@ -93,21 +93,20 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
     let (ledger, signer) = ledger(config, &clock)?;
     let view = ledger.view();
     let size = view.size()?;
-    let mut recorded: Option<(u64, Arc<Scope>)> = None;
-    for seq in (0..size).rev() {
-        if let Body::ScopeChanged { .. } = ledger.record(seq)?.body {
-            if let Some(opening) = ledger.opening(seq)? {
-                let bytes = ledger.content(&opening.digest)?;
-                recorded = Some((seq, Arc::new(serde_json::from_slice(&bytes)?)));
-            }
-            break;
-        }
-    }
     let mut cache = Snapshots::with_capacity(1);
     let state = match poll_at_seq(&view, size.saturating_sub(1))? {
         Some(seq) => Some(PollState::of(&view, seq, &mut cache)?),
         None => None,
     };
+    // The scope in force: a newer one than the last poll's, or the last poll's.
+    let mut recorded = state.as_ref().map(|s| (s.parsed.snapshot.scope_seq, s.parsed.scope.clone()));
+    for seq in (state.as_ref().map_or(0, |s| s.seq + 1)..size).rev() {
+        if let (Body::ScopeChanged { .. }, Some(opening)) = (view.record(seq)?.body, view.opening(seq)?) {
+            let bytes = view.content(&opening.digest)?;
+            recorded = Some((seq, Arc::new(serde_json::from_slice(&bytes)?)));
+            break;
+        }
+    }
     let mut in_force = None;
     let resume = match &state {
         None => None,

@@ -11,6 +11,9 @@ use std::path::PathBuf;
     version,
     max_term_width = 100,
     after_help = "\
+Example:
+  isoledger demo
+
 Exit codes: 0 done and nothing amiss; 1 done, and something is amiss (a divergence, a failed check, a damaged log); \
 2 not done, the reason is printed; 64 the command line was not understood."
 )]
@@ -51,7 +54,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  isoledger --config /etc/isoledger/isoledger.toml check")]
     Check,
     /// Work on the scope: which switches, links and exits there are.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  isoledger scope propose --out scope.toml")]
     Scope(Scope),
     /// Poll, record and serve until stopped.
     #[command(after_help = "Example:\n  isoledger serve --config /etc/isoledger/isoledger.toml")]

@@ -6,7 +6,7 @@
 use crate::disputes::{self, Dispute};
 use crate::keys::entropy;
 use crate::sources::Sources;
-use isoledger_collectors::{Clock, Reading, Stopwatch, SwitchReader};
+use isoledger_collectors::{Clock, Reading, Stopwatch};
 use isoledger_core::content::Opening;
 use isoledger_core::json::to_canonical;
 use isoledger_core::judge::Inconsistent;
@@ -17,11 +17,11 @@ use isoledger_ledger::log::Ledger;
 use isoledger_ledger::read::ReadLog as _;
 use isoledger_ledger::recorder::{EvidenceBytes, InForce, Look, Readings, Recorder, Source, View};
 use isoledger_ledger::sequence::{AppendError, Pending};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 
 /// How an engine polls; see the configuration.
 #[derive(Clone, Debug)]
@@ -69,8 +69,6 @@ pub(crate) enum PollError {
         "the poll was not recorded, because its slices contradict themselves ({0}); please report this defect"
     )]
     Inconsistent(#[from] Inconsistent),
-    #[error("the poll was stopped: {0}")]
-    Task(String),
 }
 
 impl Engine {
@@ -116,7 +114,7 @@ impl Engine {
             opening: Some(opening),
             content: vec![(opening.digest, bytes)],
         };
-        self.ledger.append(vec![pending])?;
+        block_in_place(|| self.ledger.append(vec![pending]))?;
         self.recorder.set_scope(scope, seq);
         Ok(seq)
     }
@@ -125,7 +123,7 @@ impl Engine {
     pub(crate) async fn poll(&mut self) -> Result<Polled, PollError> {
         let started = self.clock.now();
         self.crawl(started).await;
-        let switches = self.read_switches(None).await?;
+        let switches = self.read_switches(None).await;
         let mut readings = Readings {
             started,
             ended: self.clock.now(),
@@ -140,14 +138,14 @@ impl Engine {
         let (look, answered) = self.look_twice(&mut readings).await?;
         readings.ended = self.clock.now();
         let seq = self.ledger.next_seq();
-        let prepared = self.recorder.prepare(&readings, look, seq, &mut entropy);
+        let mut prepared = self.recorder.prepare(&readings, look, seq, &mut entropy);
         let pending = Pending {
             time: self.clock.now(),
             body: prepared.body.clone(),
             opening: Some(prepared.opening),
-            content: prepared.content.clone(),
+            content: std::mem::take(&mut prepared.content),
         };
-        self.ledger.append(vec![pending])?;
+        block_in_place(|| self.ledger.append(vec![pending]))?;
         let view = prepared.view.clone();
         self.recorder.recorded(prepared);
         let manager = readings.manager_failure.iter().map(|f| ("cloud manager".to_owned(), f.1.clone()));
@@ -165,19 +163,22 @@ impl Engine {
         })
     }
 
-    // Reads the cloud manager when its own period is over, or when it failed last time.
+    // Reads the cloud manager when its own period is over.
     async fn crawl(&mut self, started: Timestamp) {
-        let due = self.next_crawl.is_none_or(|at| Instant::now() >= at);
-        if !due && self.manager_failure.is_none() && self.in_force.is_some() {
+        if self.next_crawl.is_some_and(|at| Instant::now() < at) {
             return;
         }
         let begun = Instant::now();
         let deadline = begun + self.pace.crawl_deadline;
         let reading = self.sources.manager.read(&*self.clock, deadline).await;
         self.keep(reading, None);
-        // No more of its time than its share, whatever the period says.
-        let share = begun.elapsed() * 100 / self.pace.duty.max(1);
-        self.next_crawl = Some(begun + self.pace.crawl_period.max(share));
+        // No more of its time than its share, whatever the period says. One that failed is tried again sooner, but a
+        // silent one must not hold up every poll while the switches could be read.
+        let wait = match self.manager_failure {
+            None => self.pace.crawl_period.max(begun.elapsed() * 100 / self.pace.duty.max(1)),
+            Some(_) => self.pace.crawl_period.min(begun.elapsed() * 2),
+        };
+        self.next_crawl = Some(begun + wait);
         tracing::debug!(%started, took = ?begun.elapsed(), "read the cloud manager");
     }
 
@@ -200,34 +201,44 @@ impl Engine {
     }
 
     // Reads the switches, all or those named, so many at once, each within the deadline.
-    async fn read_switches(
-        &mut self,
-        only: Option<&BTreeSet<String>>,
-    ) -> Result<BTreeMap<String, Source<Observed>>, PollError> {
+    async fn read_switches(&mut self, only: Option<&BTreeSet<String>>) -> BTreeMap<String, Source<Observed>> {
         let gate = Arc::new(Semaphore::new(self.pace.parallel));
         let mut tasks = JoinSet::new();
+        let mut asked = HashMap::new();
         let names: Vec<String> =
             self.sources.switches.keys().filter(|n| only.is_none_or(|o| o.contains(*n))).cloned().collect();
         for name in names {
             let Some(mut reader) = self.sources.switches.remove(&name) else { continue };
             let (gate, clock, patience) = (gate.clone(), self.clock.clone(), self.pace.deadline);
-            tasks.spawn(async move {
+            let known = (name.clone(), reader.reader(), self.clock.now());
+            let task = tasks.spawn(async move {
                 // Never closed, so acquiring cannot fail; were it, reading unbounded is the lesser harm.
                 let _turn = gate.acquire_owned().await;
                 let reading = reader.read(&*clock, Instant::now() + patience).await;
                 (name, reader, reading)
             });
+            asked.insert(task.id(), known);
         }
         let mut out = BTreeMap::new();
         while let Some(done) = tasks.join_next().await {
-            // A reader that panicked is gone, and with it the engine's ability to read that switch: stop loudly.
-            let (name, reader, reading): (String, Box<dyn SwitchReader>, Reading<Observed>) =
-                done.map_err(|e| PollError::Task(e.to_string()))?;
+            let (name, reader, reading) = match done {
+                Ok(read) => read,
+                // A defect in a reader is that switch's failure and nobody else's.
+                Err(e) => {
+                    let Some((name, reader, started)) = asked.remove(&e.id()) else { continue };
+                    tracing::error!(switch = %name, error = %e, "the reader failed; please report this defect");
+                    self.sources.remake(&name);
+                    let window = Window { started, ended: self.clock.now() };
+                    let outcome = Err((Failure::Unreadable, format!("the reader failed: {e}")));
+                    out.insert(name, Source { reader, identity: None, window, outcome, evidence: None });
+                    continue;
+                }
+            };
             self.sources.switches.insert(name.clone(), reader);
             let admitted = self.recorder.scope().switches.get(&name).and_then(|s| s.identity.clone());
             out.insert(name, source(reading, admitted.as_deref()));
         }
-        Ok(out)
+        out
     }
 
     /// Looks again where the sides disagree in a way they did not in the poll before: the nodes and networks
@@ -241,7 +252,7 @@ impl Engine {
         if let Some(f) = &readings.in_force {
             readings.moving = disputes::in_flight(&f.declared, &scope, &observed(readings));
         }
-        let first = self.recorder.look(readings, seq, &mut entropy)?;
+        let first = block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?;
         let Some(before) = readings.in_force.clone() else { return Ok((first, answered)) };
         let unchanged = self.recorder.view().is_some_and(|v| Arc::ptr_eq(v, first.view()));
         if unchanged || readings.manager_failure.is_some() {
@@ -283,7 +294,7 @@ impl Engine {
         readings.in_force = self.in_force.clone();
         readings.manager_identity = self.manager_identity.clone();
         let concerned: BTreeSet<String> = looked.keys().map(|id| id.switch.clone()).collect();
-        let again = self.read_switches(Some(&concerned)).await?;
+        let again = self.read_switches(Some(&concerned)).await;
         for (name, source) in again {
             for id in looked.keys().filter(|id| id.switch == name) {
                 readings.rereads.insert(id.clone(), source.window);
@@ -293,7 +304,7 @@ impl Engine {
         let answered = Instant::now();
         let after = readings.in_force.clone().unwrap_or(before);
         readings.moving = disputes::in_flight(&after.declared, &scope, &observed(readings));
-        let second = self.recorder.look(readings, seq, &mut entropy)?;
+        let second = block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?;
         let known = readings.moving.len();
         for (dispute, networks) in disputes::disputes(second.view()) {
             for id in disputes::ports_of(&dispute, &after.declared, &scope, &observed(readings)) {
@@ -313,7 +324,7 @@ impl Engine {
         }
         let last = match readings.moving.len() == known {
             true => second,
-            false => self.recorder.look(readings, seq, &mut entropy)?,
+            false => block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?,
         };
         Ok((last, answered))
     }

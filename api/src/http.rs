@@ -6,7 +6,7 @@ use crate::answers;
 use crate::engine::Polled;
 use crate::failure::Failure;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -180,7 +180,6 @@ async fn attestation(
     State(s): State<Shared>,
     Path(network): Path<String>,
     Query(q): Query<AttestationQuery>,
-    _headers: HeaderMap,
 ) -> Response {
     let wish = answers::Wish { network, project: q.project, from: q.from, to: q.to, nonce: q.nonce };
     let made = blocking(move || {

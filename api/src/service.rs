@@ -7,12 +7,13 @@ use crate::engine::{Engine, PollError, Polled};
 use crate::failure::{Ending, Failure, fail};
 use crate::http::{self, Inner, Shared};
 use crate::log::Log;
+use crate::render;
 use isoledger_collectors::Stopwatch;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::{Digest, Span};
 use isoledger_ledger::layout;
 use isoledger_ledger::lock::{DirLock, LockError};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const WAITING_POLLS: usize = 8;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Polls and serves until Ctrl-C or SIGTERM.
-pub(crate) async fn run(config: &Config) -> Result<Ending, Failure> {
+pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failure> {
     let token = token(config)?;
     // The port first: a service that cannot be asked has no business writing.
     let listener = listen(config.http.listen).await?;
@@ -34,10 +35,15 @@ pub(crate) async fn run(config: &Config) -> Result<Ending, Failure> {
     let (engine, signer) = app::engine(config, clock.clone())?;
     let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key: config.key(), token };
     let at = listener.local_addr()?;
-    crate::render::line(format!("isoledger: polling every {}, serving on http://{at}", config.poll.period));
+    if as_json {
+        let about = json!({ "serving": format!("http://{at}"), "period": config.poll.period, "pid": std::process::id() });
+        render::line(about.to_string());
+    } else {
+        render::line(format!("isoledger: polling every {}, serving on http://{at}", config.poll.period));
+    }
     let period = Duration::from_millis(config.poll.period.millis());
     service.serve(listener, Some(period), stop_signal()).await?;
-    crate::render::line("isoledger: stopped");
+    render::line(if as_json { r#"{"stopped":true}"# } else { "isoledger: stopped" });
     Ok(Ending::Fine)
 }
 

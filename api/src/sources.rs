@@ -13,6 +13,18 @@ use std::time::Duration;
 pub(crate) struct Sources {
     pub(crate) manager: Box<dyn CloudManager>,
     pub(crate) switches: BTreeMap<String, Box<dyn SwitchReader>>,
+    config: Config,
+}
+
+impl Sources {
+    /// Makes a switch's reader anew, after a defect in it took it away.
+    pub(crate) fn remake(&mut self, name: &str) {
+        let made = self.config.switches.get(name).map(|switch| reader(&self.config, name, switch));
+        // The configuration made it once; were it to fail now, the switch is silent from here on, which is said.
+        if let Some(Ok(reader)) = made {
+            self.switches.insert(name.to_owned(), reader);
+        }
+    }
 }
 
 /// Makes the readers; connects to nobody.
@@ -21,7 +33,7 @@ pub(crate) fn sources(config: &Config) -> Result<Sources, Failure> {
     for (name, switch) in &config.switches {
         switches.insert(name.clone(), reader(config, name, switch)?);
     }
-    Ok(Sources { manager: Box::new(manager(config)?), switches })
+    Ok(Sources { manager: Box::new(manager(config)?), switches, config: config.clone() })
 }
 
 /// The reader of the cloud manager.

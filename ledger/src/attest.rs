@@ -9,8 +9,8 @@ use isoledger_core::attestation::{LogHead, Predicate, Statement};
 use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::dsse::EnvelopeError;
 use isoledger_core::evidence::{ChainLink, Evidence, LeaseKey, Packer, RangeView, Version};
-use isoledger_core::judge::{CommonIndex, Inconsistent, Judgement, judge};
 use isoledger_core::json::to_canonical;
+use isoledger_core::judge::{CommonIndex, Inconsistent, Judgement, judge};
 use isoledger_core::lease::Slots;
 use isoledger_core::model::Owner;
 use isoledger_core::note::{NoteError, NoteSigner};
@@ -68,7 +68,9 @@ pub enum AttestError {
         reason: String,
     },
     /// No poll in the range knows the network.
-    #[error("no poll between {from} and {to} knows a network {network:?}; `isoledger status` lists the networks there are")]
+    #[error(
+        "no poll between {from} and {to} knows a network {network:?}; `isoledger status` lists the networks there are"
+    )]
     NoNetwork {
         /// The network.
         network: String,
@@ -94,7 +96,9 @@ pub enum AttestError {
         hint: String,
     },
     /// The project is neither owner nor on the access list.
-    #[error("project {project:?} is neither owner of network {network:?} nor on its access list in poll {seq}")]
+    #[error(
+        "project {project:?} is neither owner of network {network:?} nor on its access list in poll {seq}"
+    )]
     Project {
         /// The project.
         project: String,
@@ -250,13 +254,19 @@ impl Plan {
         // From the newest poll of the range back to where the network began, or the range does.
         let mut polls: Vec<(u64, Poll)> = Vec::new();
         let mut last_end = None;
-        for entry in log.entries(0, size) {
+        // The poll that closes the range's beginning, or the log's.
+        let before = match request.from {
+            Some(from) => log.seq_at_time(from)?.unwrap_or(0),
+            None => 0,
+        };
+        for entry in log.entries(before, size) {
             let (seq, stored) = entry?;
             if let Body::Poll(p) = Record::parse(&stored.text)?.body {
+                if request.to.is_some_and(|to| p.started >= to) {
+                    break;
+                }
                 last_end = Some(p.ended);
-                let early = request.from.is_some_and(|from| p.ended <= from);
-                let late = request.to.is_some_and(|to| p.started >= to);
-                if !early && !late {
+                if !request.from.is_some_and(|from| p.ended <= from) {
                     polls.push((seq, p));
                 }
             }
@@ -298,13 +308,11 @@ impl Plan {
         let from = request.from.unwrap_or(first_poll.started);
         let to = to.max(from);
         // Closed ends: the last poll that ended at or before `from`, the first that started at or after `to`.
-        let (mut start, mut end) = (0, size);
-        for entry in log.entries(0, size) {
+        let start = log.seq_at_time(from)?.unwrap_or(0);
+        let mut end = size;
+        for entry in log.entries(start, size) {
             let (seq, stored) = entry?;
             if let Body::Poll(p) = Record::parse(&stored.text)?.body {
-                if p.ended <= from {
-                    start = seq;
-                }
                 if p.started >= to && p.ended > from && seq > first_seq {
                     end = seq + 1;
                     break;
@@ -377,7 +385,9 @@ impl Build {
         if cut.tree.root() != poll.root {
             return Err(AttestError::State {
                 seq,
-                reason: "the stored state does not lead to the root that the entry states; run `isoledger audit`".into(),
+                reason:
+                    "the stored state does not lead to the root that the entry states; run `isoledger audit`"
+                        .into(),
             });
         }
         let mut text = |bytes: Vec<u8>| {
@@ -434,11 +444,7 @@ fn chain(log: &impl ReadLog, start: u64, size: u64) -> Result<Vec<ChainLink>, At
 
 fn cosigners(checkpoint: &SignedCheckpoint, origin: &str) -> Vec<String> {
     let note = isoledger_core::note::Note::parse(checkpoint.as_bytes());
-    let names: BTreeSet<String> = note
-        .iter()
-        .flat_map(|n| n.signatures())
-        .map(|s| s.name.clone())
-        .filter(|n| n != origin)
-        .collect();
+    let names: BTreeSet<String> =
+        note.iter().flat_map(|n| n.signatures()).map(|s| s.name.clone()).filter(|n| n != origin).collect();
     names.into_iter().collect()
 }

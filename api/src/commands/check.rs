@@ -1,6 +1,5 @@
 //! `isoledger check` and `isoledger scope propose`: read every source once, write nothing into the log.
 
-use crate::answers::canonical_size;
 use crate::app;
 use crate::config::{Config, Manager};
 use crate::failure::{Ending, Failure};
@@ -13,23 +12,24 @@ use isoledger_core::model::{BypassReading, Declared, Observed};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct Read {
-    declared: Reading<Declared>,
+    declared: Option<Reading<Declared>>,
     switches: BTreeMap<String, Reading<Observed>>,
     bypasses: BTreeMap<String, Vec<(String, String)>>,
-    crawl: Duration,
 }
 
-async fn read(config: &Config) -> Result<Read, Failure> {
-    let clock: std::sync::Arc<Stopwatch> = app::clock()?;
-    let Sources { mut manager, switches } = sources::sources(config)?;
+async fn read(config: &Config, with_manager: bool) -> Result<Read, Failure> {
+    let clock: Arc<Stopwatch> = app::clock()?;
+    let Sources { mut manager, switches, .. } = sources::sources(config)?;
     let Manager::Hil { deadline, .. } = &config.manager;
-    let begun = Instant::now();
-    let patience = Duration::from_millis(deadline.millis());
-    let declared = manager.read(&*clock, begun + patience).await;
-    let crawl = begun.elapsed();
+    let mut declared = None;
+    if with_manager {
+        let patience = Duration::from_millis(deadline.millis());
+        declared = Some(manager.read(&*clock, Instant::now() + patience).await);
+    }
     let mut out = BTreeMap::new();
     let mut bypasses = BTreeMap::new();
     for (name, mut reader) in switches {
@@ -39,7 +39,7 @@ async fn read(config: &Config) -> Result<Read, Failure> {
         bypasses.insert(name.clone(), table.iter().map(|(c, t)| (c.to_string(), (*t).to_owned())).collect());
         out.insert(name, reading);
     }
-    Ok(Read { declared, switches: out, bypasses, crawl })
+    Ok(Read { declared, switches: out, bypasses })
 }
 
 fn bypass_word(r: Option<&BypassReading>) -> String {
@@ -76,38 +76,33 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
             })
             .map_err(|e| e.0),
     );
-    let read = read(config).await?;
-    let Manager::Hil { period, duty, .. } = &config.manager;
-    match &read.declared.outcome {
-        Ok(d) => {
-            let anomalies: Vec<String> =
-                d.anomalies.iter().map(|a| format!("{}: {}", a.about, a.what)).collect();
+    let Manager::Hil { period, duty, deadline, .. } = &config.manager;
+    let clock = app::clock()?;
+    let patience = Instant::now() + Duration::from_millis(deadline.millis());
+    match sources::manager(config)?.check(&*clock, patience, *period, *duty).await {
+        Ok(r) => {
             let text = format!(
-                "{} networks, {} attachments, {} ports; {} calls in {:.1} s ({} bytes of state)",
-                d.networks.len(),
-                d.attachments.len(),
-                d.registered.len(),
-                read.declared.sent,
-                read.crawl.as_secs_f64(),
-                canonical_size(d)
+                "HIL at {} as {}, extensions {}: {} networks, {} attachments, {} ports; {} calls in {} ms",
+                r.url,
+                r.user.as_deref().unwrap_or("nobody"),
+                r.extensions.join(" "),
+                r.networks,
+                r.attachments,
+                r.ports,
+                r.calls,
+                r.took_ms
             );
             item(
                 "cloud manager".into(),
-                if anomalies.is_empty() { Ok(text) } else { Err(anomalies.join("; ")) },
+                if r.anomalies.is_empty() { Ok(text) } else { Err(r.anomalies.join("; ")) },
             );
-            let share = read.crawl.as_millis() * 100 / u128::from(period.millis().max(1));
-            let budget = if share <= u128::from(*duty) {
-                Ok(format!("a crawl takes {share} % of its period of {period}; at most {duty} % is allowed"))
-            } else {
-                Err(format!(
-                    "a crawl takes {share} % of its period of {period}, more than the {duty} % allowed, so it is made \
-                     less often; set a longer manager.period, or read the manager's database instead of its API"
-                ))
-            };
-            item("cloud manager's load".into(), budget);
+            for advice in r.advice {
+                item("cloud manager, advice".into(), Err(advice));
+            }
         }
         Err(e) => item("cloud manager".into(), Err(e.to_string())),
     }
+    let read = read(config, false).await?;
     for (name, reading) in &read.switches {
         let what = format!("switch {name}");
         match &reading.outcome {
@@ -141,9 +136,10 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
 }
 
 pub(crate) async fn propose(config: &Config, out: &Path, as_json: bool) -> Result<Ending, Failure> {
-    let read = read(config).await?;
+    let read = read(config, true).await?;
+    let declared = read.declared.map(|r| r.outcome);
     let mut failed = Vec::new();
-    if let Err(e) = &read.declared.outcome {
+    if let Some(Err(e)) = &declared {
         failed.push(("the cloud manager".to_owned(), e.to_string()));
     }
     let mut observed = BTreeMap::new();
@@ -161,7 +157,7 @@ pub(crate) async fn propose(config: &Config, out: &Path, as_json: bool) -> Resul
     let text = scope_propose::propose(
         &config.log.domain,
         &configured,
-        read.declared.outcome.as_ref().ok(),
+        declared.as_ref().and_then(|d| d.as_ref().ok()),
         &observed,
         &identities,
         &failed,

@@ -21,7 +21,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Scope(Scope::Propose { out }) => {
             runtime()?.block_on(check::propose(&config()?, &out, global.json))
         }
-        Command::Serve => runtime()?.block_on(service::run(&config()?)),
+        Command::Serve => runtime()?.block_on(service::run(&config()?, global.json)),
         Command::Poll => runtime()?.block_on(poll::run(&config()?, global.json)),
         Command::Status => ask::status(&config()?, global.json),
         Command::Divergences(args) => ask::divergences(&config()?, args, global.json),
