@@ -193,6 +193,10 @@ fn narrow_and_wide_are_judged_alike() {
             "port a 3 unreadable SET\nunassessed a 3\nswitch b silent\nlink a 3 b 3 all",
             "red unknown: silent b; not assessed a 3",
         ),
+        (
+            "port a 3 unreadable SET\nunassessed a 3\nswitch b\nlink a 3 b 3 all\nbypass b mirror dirty 100",
+            "red violated: bypass b mirror; not assessed a 3",
+        ),
         ("port a 1 untagged 100 tagged SET", "red isolated"),
         ("port a 1 tagged SET", "red isolated: wrong-tagging a 1"),
         ("port a 1 unreadable SET", "red unknown: unreadable a 1"),

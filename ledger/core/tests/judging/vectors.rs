@@ -102,6 +102,26 @@ const SCENARIOS: &[(&str, &str, &str)] = &[
         "the VLAN goes on through a port not assessed",
     ),
     ("silent_unplaced", "switch b silent\nattach red red/n3/eth0 nowhere native", "a nic may be anywhere"),
+    (
+        "silent_empty",
+        "ALONE\nnet red 100 of red\nswitch a silent",
+        "a network without attachments is nowhere in particular",
+    ),
+    (
+        "silent_linked_wide",
+        "switch b silent\nlink a 9 b 9 all\nport a 9 tagged 1-300",
+        "a switch behind a link of 300 VLANs",
+    ),
+    (
+        "silent_behind_unassessed_wide",
+        "switch b silent\nport a 9 tagged 1-300\nunassessed a 9",
+        "the VLAN goes on through a port not assessed, of 300 VLANs",
+    ),
+    (
+        "bypass_behind_unassessed_wide",
+        "switch b\nlink a 3 b 3 all\nport a 3 unreadable all\nunassessed a 3\nbypass b mirror dirty 100",
+        "a mirror behind a link not assessed and not understood",
+    ),
     ("silent_unaudited", "attach red red/n3/eth0 far 1 native", "a node on a switch nobody audits"),
     ("silent_outside", "link a 9 far 9 all\nport a 9 tagged 100", "a link into a switch outside the scope"),
     (
@@ -159,7 +179,7 @@ struct Parts {
 
 type Edit = fn(&mut Parts);
 
-// Slices that contradict themselves: refused, whatever they would be judged as.
+// Slices that contradict themselves: refused, whatever they would be judged as (or judged by what nobody read).
 const LIES: &[(&str, &str, Edit, &str)] = &[
     (
         "lie_no_section",
@@ -182,6 +202,12 @@ const LIES: &[(&str, &str, Edit, &str)] = &[
         "order",
         |p| p.common.roster.switches.push(p.common.roster.switches[0].clone()),
         "a switch in the roster twice",
+    ),
+    (
+        "lie_roster_lacks_switch",
+        "violated",
+        |p| p.common.roster.switches.clear(),
+        "not refused: a switch on no list was read by nobody",
     ),
     (
         "lie_coverage_twice",
@@ -231,7 +257,11 @@ const LIES: &[(&str, &str, Edit, &str)] = &[
 ];
 
 fn parts(more: &str) -> Parts {
-    let d = Domain::parse(&format!("{PLAIN}\n{}", more.replace("LINK", LINK)));
+    let text = more.replace("LINK", LINK);
+    let d = match text.strip_prefix("ALONE") {
+        Some(alone) => Domain::parse(alone),
+        None => Domain::parse(&format!("{PLAIN}\n{text}")),
+    };
     let a = d.assemble();
     let section = a.networks["red"].clone();
     Parts { accept: d.accept, slice: a.slices[&section.vlan.get()].clone(), section, common: a.common }
