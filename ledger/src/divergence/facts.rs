@@ -316,10 +316,7 @@ fn declarations(digest: Digest, declared: &Declared, scope: &Scope) -> Declarati
 
 fn allowances(scope: &Scope) -> BTreeMap<String, BTreeMap<String, Allowance>> {
     let mut all: BTreeMap<String, BTreeMap<String, Allowance>> = BTreeMap::new();
-    fn at<'a>(
-        all: &'a mut BTreeMap<String, BTreeMap<String, Allowance>>,
-        id: &PortId,
-    ) -> &'a mut Allowance {
+    fn at<'a>(all: &'a mut BTreeMap<String, BTreeMap<String, Allowance>>, id: &PortId) -> &'a mut Allowance {
         all.entry(id.switch.clone()).or_default().entry(id.port.clone()).or_default()
     }
     for l in &scope.links {
@@ -339,16 +336,10 @@ fn allowances(scope: &Scope) -> BTreeMap<String, BTreeMap<String, Allowance>> {
     all
 }
 
-fn networks(
-    assembly: &Assembly,
-    judged: &BTreeMap<String, Judgement>,
-) -> BTreeMap<String, NetworkFacts> {
+fn networks(assembly: &Assembly, judged: &BTreeMap<String, Judgement>) -> BTreeMap<String, NetworkFacts> {
     let judged = judged.iter().map(|(name, j)| {
         let vlan = assembly.networks.get(name).map(|n| n.vlan);
-        (
-            name.clone(),
-            NetworkFacts { vlan, verdict: j.verdict, conforms: j.conforms, reason: None },
-        )
+        (name.clone(), NetworkFacts { vlan, verdict: j.verdict, conforms: j.conforms, reason: None })
     });
     let others = assembly.unassessable.iter().map(|(name, id)| {
         let reason = Some(unassessable(id));

@@ -5,8 +5,8 @@ use super::moves::{Absence, grows, moment};
 use super::query::Run;
 use super::rows::{RowName, Rows};
 use super::track::{
-    Blind, BlindPort, Departed, Head, Left, MAX_GAPS, ManagerTrack, Read, SourceTrack,
-    SwitchReads, SwitchTrack, VlanTrack, union_keys, why_of,
+    Blind, BlindPort, Departed, Head, Held, Left, MAX_GAPS, ManagerTrack, Read, SourceTrack, SwitchReads,
+    SwitchTrack, VlanTrack, union_keys, why_of,
 };
 use super::{Divergence, Sides, Unconfirmed, Why};
 use crate::state::Place;
@@ -92,7 +92,13 @@ impl Divergences {
         for (name, now) in facts.switches.iter().filter(|(_, s)| s.ports.is_some()) {
             let end = poll.switches.get(name).map_or(poll.ended, |w| w.ended);
             if let Some(track) = self.switches.get_mut(name)
-                && close_gap(&mut track.source, now.source.failure.is_none(), Place::Switch(name.clone()), end, polls)
+                && close_gap(
+                    &mut track.source,
+                    now.source.failure.is_none(),
+                    Place::Switch(name.clone()),
+                    end,
+                    polls,
+                )
             {
                 self.rows.touch(RowName::Switch(name.clone()));
             }
@@ -257,14 +263,18 @@ impl Divergences {
 
         // Ports that begin to say nothing; what they did is what was read before this poll.
         for (port, why) in &blind_now {
-            if track.blind_ports.contains_key(*port) {
+            let read = reads.port(port);
+            let before = track.observed.get(*port).cloned().unwrap_or_default();
+            let held = read.map_or(Held::Nothing, |r| Held::At(before, r));
+            if let Some(known) = track.blind_ports.get_mut(*port) {
+                if known.held == Held::Free {
+                    known.held = held;
+                }
                 continue;
             }
-            let read = reads.port(port);
             let starts = [read, manager_base].map(|r| r.map(|r| r.window.started));
             let from = starts.iter().min().copied().flatten();
-            let held = read.map(|r| (track.observed.get(*port).cloned().unwrap_or_default(), r));
-            let blind = Blind { why: *why, from, polls: self.polls() };
+            let blind = Blind { why: *why, from, first: poll.seq, polls: self.polls() };
             track.blind_ports.insert((*port).to_owned(), BlindPort { blind, seen: reads.seen, held });
         }
 
@@ -335,7 +345,7 @@ impl Divergences {
         } else if ports.is_some() {
             for (port, b) in &mut track.blind_ports {
                 if !blind_now.contains_key(port.as_str()) {
-                    b.held = None;
+                    b.held = Held::Free;
                 }
             }
         }
@@ -496,9 +506,8 @@ fn track_source(
 ) {
     match failing {
         Some(why) => {
-            let begun = track.blind.map(|b| (b.from, b.polls));
-            let (from, polls) = begun.unwrap_or((from, polls));
-            track.blind = Some(Blind { why, from, polls });
+            let begun = track.blind.unwrap_or(Blind { why, from, first: seq, polls });
+            track.blind = Some(Blind { why, ..begun });
         }
         None => {
             let Some(now) = now else { return };

@@ -41,6 +41,9 @@
 //! never read together with the cloud manager; and when the reader of a side that moved, or the semantics, changed
 //! since the base, because then the earlier reads are no evidence that it was not there.
 //!
+//! A finding that rests on the switch alone (`all-vlans`, `native-mismatch`) is unseen only while its port says
+//! nothing; reads of a port in transition then count for neither end.
+//!
 //! # Cause
 //! | cause | when |
 //! |---|---|
@@ -58,12 +61,13 @@
 //! The same backwards. For the first agreeing poll, with the last poll that found it as base:
 //! - `after`: the earliest start of the reads of all sides in the last poll that found it, but not before the onset.
 //!   For a port that was read again, the declared state was confirmed in that poll: its read starts with the poll.
+//!   A finding about the switch alone is about a declared VLAN all the same, which counts as read when the poll starts.
 //! - `by`: the end of the first read, of the unbroken run that shows a side that moved as it is now; where several
 //!   moved, the latest of these.
 //!
 //! # What was missed
-//! *Gaps* list the failed readings inside an interval: whose, from the start of the last good read before to the end
-//! of the next, and how many polls. A poll that was never made leaves no record; it shows as a wide interval.
+//! *Gaps* list the failed readings between the base and the poll that shows the change: whose, which polls, and from
+//! the start of the last good read before to the end of the next. Of each source the last eight are remembered. A poll that was never made leaves no record; it shows as a wide interval.
 
 mod facts;
 mod fold;
@@ -154,7 +158,7 @@ pub struct Change {
     /// The sides that moved.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub movers: BTreeSet<Mover>,
-    /// Failed readings inside the interval, by source and time.
+    /// Failed readings between the base and that poll, by source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
 }
@@ -226,12 +230,14 @@ pub struct Gap {
     pub of: Place,
     /// Why, at last.
     pub why: Why,
+    /// The first poll that failed.
+    pub first: u64,
+    /// Failed polls.
+    pub polls: u64,
     /// Start of the last good read before; `None` when there was none.
     pub from: Option<Timestamp>,
     /// End of the next good read.
     pub to: Timestamp,
-    /// Failed polls between.
-    pub polls: u64,
 }
 
 /// Why a source or a port said nothing.

@@ -8,7 +8,7 @@ use super::sides::{
     Allowance, Carried, Declaration, PortView, declared_concern, observed_concern, scope_concern, together,
     two_sided,
 };
-use super::track::{Read, SourceTrack, SwitchReads, SwitchTrack, finding_of};
+use super::track::{Held, Read, SourceTrack, SwitchReads, SwitchTrack, finding_of};
 use super::{Cause, Change, Divergence, Gap, Mover, Why};
 use crate::state::Place;
 use isoledger_core::judge::FindingKind;
@@ -121,8 +121,8 @@ impl Divergences {
             Place::Network(_) => unseen(!manager),
             Place::Nic { node, nic } => {
                 let at = facts.declared.as_ref().and_then(|d| d.nics.get(&(node.clone(), nic.clone())));
-                let excused =
-                    key.finding == FindingKind::ForeignMember && at.is_some_and(|id| facts.port_is_moving(id));
+                let excused = key.finding == FindingKind::ForeignMember
+                    && at.is_some_and(|id| facts.port_is_moving(id));
                 unseen(!manager || excused)
             }
         }
@@ -162,18 +162,16 @@ impl Divergences {
                 let peer = self.peer(kind, id, poll).and_then(|p| port(&p));
                 // A port that was read again was compared with what was declared then.
                 let again = own.is_some_and(|r| {
-                    r.seq == head.seq && self.reads(&id.switch).is_some_and(|s| s.ports.contains_key(&id.port))
+                    r.seq == head.seq
+                        && self.reads(&id.switch).is_some_and(|s| s.ports.contains_key(&id.port))
                 });
                 let declared = declared.map(|d| if again { d.max(head.started) } else { d });
-                [own.map(|r| r.window.started), peer.map(|r| r.window.started)]
-                    .into_iter()
-                    .chain([declared.filter(|_| two_sided(kind))])
-                    .flatten()
-                    .min()
+                // What rests on the switch alone still needs a network on the VLAN, read or believed in this poll.
+                let declared = if two_sided(kind) { declared } else { Some(head.started) };
+                let reads = [own, peer].map(|r| r.map(|r| r.window.started));
+                reads.into_iter().chain([declared]).flatten().min()
             }
-            (Place::Class { switch, .. }, _) => {
-                self.reads(switch).and_then(|r| r.read).map(|r| r.window.started)
-            }
+            (Place::Class { .. }, _) => None,
             (Place::Switch(switch), _) => self.reads(switch).and_then(|r| r.tried).map(|w| w.started),
             (Place::Nic { .. } | Place::Network(_), _) => declared,
         };
@@ -190,13 +188,13 @@ impl Divergences {
         let moves = self.moves(key, vlans, poll);
         let (cause, movers) = self.cause(&moves, poll);
         let by = moves.parts.iter().map(|p| p.end).max().unwrap_or(poll.ended);
-        let known = !matches!(cause, Cause::Blind)
-            && !(cause == Cause::ReaderChanged && moves.reading.is_none());
+        let known =
+            !matches!(cause, Cause::Blind) && !(cause == Cause::ReaderChanged && moves.reading.is_none());
         let all = moves.reading.is_some() || movers.is_empty();
         let bases = moves.parts.iter().filter(|p| p.moved || all).map(|p| p.base.map(|w| w.started));
         // None sorts first: a side without earlier reading makes the interval open.
         let after = bases.min().flatten().filter(|_| known);
-        let change = self.change(key, poll, after, by, cause, movers);
+        let change = self.change(key, poll, moves.base, (after, by), cause, movers);
         (change, moves.before, moves.now)
     }
 
@@ -209,11 +207,12 @@ impl Divergences {
     ) -> (Change, Option<PortView>) {
         let after = d.unconfirmed.map_or_else(|| self.confirmed_start(&d.key, poll), |u| u.started);
         let after = d.onset.after.map_or(after, |onset| onset.max(after));
+        // The last poll that found it.
+        let base = d.unconfirmed.map(|u| u.seq).or(self.head.as_ref().map(|h| h.seq));
         if absence == Absence::Withdrawn {
+            let interval = (Some(after), poll.started.max(after));
             let movers = BTreeSet::from([Mover::Scope]);
-            let change =
-                self.change(&d.key, poll, Some(after), poll.ended.max(after), Cause::ScopeChanged, movers);
-            return (change, None);
+            return (self.change(&d.key, poll, base, interval, Cause::ScopeChanged, movers), None);
         }
         let moves = self.moves(&d.key, &d.vlans, poll);
         let (cause, movers) = self.cause(&moves, poll);
@@ -223,7 +222,7 @@ impl Divergences {
             Some(_) => last,
         };
         let by = by.unwrap_or(poll.ended).max(after);
-        (self.change(&d.key, poll, Some(after), by, cause, movers), moves.now)
+        (self.change(&d.key, poll, base, (Some(after), by), cause, movers), moves.now)
     }
 
     fn cause(&self, moves: &Moves, poll: &PollFacts) -> (Cause, BTreeSet<Mover>) {
@@ -255,16 +254,16 @@ impl Divergences {
         &self,
         key: &Key,
         poll: &PollFacts,
-        after: Option<Timestamp>,
-        by: Timestamp,
+        base: Option<u64>,
+        (after, by): (Option<Timestamp>, Timestamp),
         cause: Cause,
         movers: BTreeSet<Mover>,
     ) -> Change {
-        Change { seq: poll.seq, after, by, cause, movers, gaps: self.gaps(key, poll, after, by) }
+        Change { seq: poll.seq, after, by, cause, movers, gaps: self.gaps(key, poll, base) }
     }
 
-    // Failed readings of whatever `key` rests on that overlap the interval.
-    fn gaps(&self, key: &Key, poll: &PollFacts, after: Option<Timestamp>, by: Timestamp) -> Vec<Gap> {
+    // Failed readings of whatever `key` rests on since the base.
+    fn gaps(&self, key: &Key, poll: &PollFacts, base: Option<u64>) -> Vec<Gap> {
         let mut all: Vec<Gap> = Vec::new();
         let mut switches: BTreeSet<String> = key.place.switch().map(str::to_owned).into_iter().collect();
         let mut manager = matches!(key.place, Place::Nic { .. } | Place::Network(_) | Place::Manager);
@@ -283,7 +282,7 @@ impl Divergences {
         for source in sources.chain(manager.then_some(&self.manager.source)) {
             all.extend(source.gaps.iter().cloned());
         }
-        all.retain(|g| g.from.is_none_or(|from| from < by) && after.is_none_or(|after| g.to > after));
+        all.retain(|g| base.is_none_or(|base| g.first > base));
         all.sort();
         all.dedup();
         all
@@ -356,9 +355,11 @@ impl Divergences {
         let last = track.observed.get(name).unwrap_or(NOTHING);
         let last_read = reads.port(name);
         let left = departed.and_then(|d| d.observed.as_ref());
-        let (was, was_read) = match (two_sided, left, blind.and_then(|b| b.held.as_ref())) {
+        let held = blind.map_or(&Held::Free, |b| &b.held);
+        let (was, was_read) = match (two_sided, left, held) {
             (true, Some(left), _) => (&left.base, left.read),
-            (false, _, Some((held, read))) => (held, Some(read.window)),
+            (false, _, Held::At(held, read)) => (held, Some(read.window)),
+            (false, _, Held::Nothing) => (NOTHING, None),
             _ => (last, last_read.map(|r| r.window)),
         };
         // Where it was read in this poll at all; a port the switch does not list carries nothing.
@@ -366,14 +367,17 @@ impl Divergences {
         let is = understood.map_or(last, |p| p.carried.get(name).unwrap_or(NOTHING));
         let again = poll.rereads.get(&id.switch).and_then(|r| r.get(name));
         let read = again.or(poll.switches.get(&id.switch)).copied().filter(|_| understood.is_some());
-        let first = left.filter(|_| last == is).map(|l| l.since).or(read);
+        // What rests on the switch alone was seen in every read but those of a port in transition, which count for
+        // nothing.
+        let first = left.filter(|_| two_sided && last == is).map(|l| l.since).or(read);
 
         let base = match (two_sided, blind) {
             (true, Some(b)) => b.seen,
             (true, None) => reads.seen,
-            (false, _) => match blind.and_then(|b| b.held.as_ref()) {
-                Some((_, read)) => Some(read.seq),
-                None => last_read.map(|r| r.seq),
+            (false, _) => match held {
+                Held::At(_, read) => Some(read.seq),
+                Held::Nothing => None,
+                Held::Free => last_read.map(|r| r.seq),
             },
         };
         let mut moves = Moves::new(base);
@@ -402,7 +406,8 @@ impl Divergences {
             let last = track.declared.get(*g).unwrap_or(UNDECLARED);
             let left = track.departed.get(*g).and_then(|d| d.declared.as_ref());
             let was = left.map_or(last, |l| &l.base);
-            let is = if declared.is_some() { now.and_then(|n| n.get(*g)).unwrap_or(UNDECLARED) } else { last };
+            let is =
+                if declared.is_some() { now.and_then(|n| n.get(*g)).unwrap_or(UNDECLARED) } else { last };
             if was != is {
                 let (from, to) = match left {
                     Some(l) if last == is => (l.read, Some(l.since)),
@@ -430,7 +435,7 @@ impl Divergences {
                 identity,
             });
         }
-        moves.parts.extend(self.vlans_part(vlans, base, poll));
+        moves.parts.push(self.vlans_part(vlans, base, poll));
 
         // The scope's.
         let last = track.scope.get(name).unwrap_or(UNMENTIONED);
@@ -456,33 +461,37 @@ impl Divergences {
         moves
     }
 
-    // Networks of the VLANs that appeared or went since the base.
-    fn vlans_part(&self, vlans: &VlanSet, base: Option<u64>, poll: &PollFacts) -> Option<Part> {
-        let declared = poll.facts.declared.as_ref()?;
+    // Whether networks of the VLANs came or went since the base. In a poll that did not read the cloud manager, what
+    // was declared last holds.
+    fn vlans_part(&self, vlans: &VlanSet, base: Option<u64>, poll: &PollFacts) -> Part {
+        let declared = poll.facts.declared.as_ref();
+        let last = self.manager_read().map(|r| r.window);
         let (mut since, mut until) = (None, None);
         for v in vlans.iter() {
             let known = self.manager.vlans.get(&v);
-            let now = declared.vlans.contains_key(&v);
-            let (from, to) = match known {
-                Some(k) if k.declared == now && base.is_some_and(|seq| k.since > seq) => (k.before, k.read),
-                Some(k) if k.declared == now => continue,
-                None if !now => continue,
-                _ => (self.manager_read().map(|r| r.window), poll.manager),
+            let was = known.is_some_and(|k| k.declared);
+            let (from, to) = match (declared, known) {
+                (Some(d), _) if d.vlans.contains_key(&v) != was => (last, poll.manager),
+                (_, Some(k)) if base.is_some_and(|seq| k.since > seq) => (k.before, k.read),
+                _ => continue,
             };
             since = earlier(since, Some(from));
             until = later(until, Some(to));
         }
-        let read = base.map(|seq| Read { seq, window: poll.manager });
-        let (reader, identity) = changed(&self.manager.source, Some(&poll.facts.manager), read);
-        since.map(|base| Part {
+        let by_base = base.map(|seq| Read { seq, window: poll_window(poll) });
+        let now = declared.map(|_| &poll.facts.manager);
+        let (reader, identity) = changed(&self.manager.source, now, by_base);
+        // Not read, it adds nothing to the reads of this poll.
+        let end = now.map_or(poll.started, |_| poll.manager.ended);
+        Part {
             side: Mover::Declaration,
-            moved: true,
-            base,
-            first: until.unwrap_or(poll.manager).ended,
-            end: poll.manager.ended,
+            moved: since.is_some(),
+            base: since.unwrap_or(last),
+            first: until.map_or(end, |w: Window| w.ended),
+            end,
             reader,
             identity,
-        })
+        }
     }
 
     fn unreadable_port(&self, id: &PortId, poll: &PollFacts) -> Moves {
@@ -601,7 +610,7 @@ impl Divergences {
         }
         let base = self.manager_read().map(|r| r.seq);
         let mut moves = Moves::new(base);
-        moves.parts.extend(self.vlans_part(vlans, base, poll));
+        moves.parts.extend(Some(self.vlans_part(vlans, base, poll)).filter(|p| p.moved));
         for name in names {
             let port = self.port(&PortId::new(switch, name), FindingKind::InTransition, vlans, poll);
             moves.parts.extend(port.parts.into_iter().filter(|p| p.moved));

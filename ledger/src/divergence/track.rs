@@ -1,8 +1,8 @@
 //! What must be remembered of the past to date the next divergence: of every side its last value and read, and its
 //! value at the base where that is another.
 
-use super::sides::{Allowance, Carried, Declaration};
 use super::query::Mark;
+use super::sides::{Allowance, Carried, Declaration};
 use super::{Gap, Why};
 use crate::state::Place;
 use isoledger_core::judge::FindingKind;
@@ -94,13 +94,22 @@ pub(crate) struct Blind {
     pub(crate) why: Why,
     /// Start of the last good read.
     pub(crate) from: Option<Timestamp>,
+    /// The first poll of it.
+    pub(crate) first: u64,
     /// Polls folded before it began.
     pub(crate) polls: u64,
 }
 
 impl Blind {
     pub(crate) fn gap(&self, of: Place, to: Timestamp, polls: u64) -> Gap {
-        Gap { of, why: self.why, from: self.from, to, polls: polls.saturating_sub(self.polls) }
+        Gap {
+            of,
+            why: self.why,
+            first: self.first,
+            polls: polls.saturating_sub(self.polls),
+            from: self.from,
+            to,
+        }
     }
 }
 
@@ -181,8 +190,20 @@ pub(crate) struct BlindPort {
     pub(crate) blind: Blind,
     /// The last poll in which it was seen.
     pub(crate) seen: Option<u64>,
-    /// What it did, and its last read, before: what findings start from that rest on the switch alone.
-    pub(crate) held: Option<(Carried, Read)>,
+    /// What findings start from that rest on the switch alone.
+    pub(crate) held: Held,
+}
+
+/// The base, on its switch's side, of a port that is unseen for a reason of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Held {
+    /// It was never read before.
+    Nothing,
+    /// What it did, and the last read of it, before.
+    At(Carried, Read),
+    /// It was read well since, only not together with the cloud manager.
+    Free,
 }
 
 /// The cloud manager.
