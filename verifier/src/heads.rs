@@ -67,7 +67,8 @@ pub(crate) fn check(
 ) -> Result<Heads, Stop> {
     let evidence = bound.evidence();
     let reader = Reader::new(signed, policy);
-    let (newest, head, cosigners) = reader.open(&evidence.checkpoint, Checkpoint)?;
+    let (newest, head) = reader.open(&evidence.checkpoint, Checkpoint)?;
+    let cosigners = cosigners(&evidence.checkpoint, newest.origin())?;
     let claim = signed.claim();
     if newest.size() != claim.log.size || *newest.root() != claim.log.root {
         return Err(Stop::failed(
@@ -89,7 +90,7 @@ pub(crate) fn check(
     let mut heads = Vec::with_capacity(evidence.chain.len() + 1);
     let mut before: Option<(VerifiedCheckpoint, &[isoledger_core::Hash])> = None;
     for link in &evidence.chain {
-        let (checkpoint, head, _) = reader.open(&link.checkpoint, Chain)?;
+        let (checkpoint, head) = reader.open(&link.checkpoint, Chain)?;
         extends(&before, &checkpoint)?;
         heads.push(head);
         before = Some((checkpoint, &link.proof));
@@ -144,30 +145,43 @@ impl<'p> Reader<'p> {
         }
     }
 
-    fn open(&self, note: &str, check: CheckName) -> Result<(VerifiedCheckpoint, Head, Vec<String>), Stop> {
+    fn open(&self, note: &str, check: CheckName) -> Result<(VerifiedCheckpoint, Head), Stop> {
         let fail = |e: &dyn std::fmt::Display| Stop::failed(check, e);
-        let lines = Note::parse(note.as_bytes()).map_err(|e| fail(&e))?;
-        let signs = |k: &&&VerifierKey| {
-            lines.signatures().iter().any(|l| (l.name.as_str(), l.id) == (k.name(), k.id()))
-        };
-        // With none of them on the lines, opening with the first says so.
-        let key = self.keys.iter().find(signs).unwrap_or(&self.keys[0]);
         let signed = SignedCheckpoint::parse(note.as_bytes()).map_err(|e| fail(&e))?;
-        let verified = signed.open(key).map_err(|e| fail(&e))?;
-        let found = signed.cosignatures(&self.cosigners).map_err(|e| fail(&e))?;
-        let times: Vec<Option<Timestamp>> = self
-            .cosigners
-            .iter()
-            .map(|k| found.iter().find(|c| (c.name.as_str(), c.key_id) == (k.name(), k.id())).map(|c| c.time))
-            .collect();
-        let at = |i: usize| times.get(i).copied().flatten();
+        let verified = signed.open(self.key(note)).map_err(|e| fail(&e))?;
+        let found = match self.cosigners.as_slice() {
+            [] => Vec::new(),
+            known => signed.cosignatures(known).map_err(|e| fail(&e))?,
+        };
+        let at = |i: usize| {
+            let key = self.cosigners.get(i)?;
+            found.iter().find(|c| (c.name.as_str(), c.key_id) == (key.name(), key.id())).map(|c| c.time)
+        };
         let head = Head {
             size: verified.size(),
             quorum_at: self.quorum.and_then(|q| q.reached(&at)),
             audited: self.audit.is_some_and(|q| q.reached(&at).is_some()),
         };
-        let names: BTreeSet<&str> = lines.signatures().iter().map(|l| l.name.as_str()).collect();
-        let cosigners = names.into_iter().filter(|n| *n != key.name()).map(str::to_owned).collect();
-        Ok((verified, head, cosigners))
+        Ok((verified, head))
     }
+
+    // The log's key that signed a note. With none of them on its lines any will do: opening with it says so.
+    fn key(&self, note: &str) -> &'p VerifierKey {
+        if let ([_, _, ..], Ok(lines)) = (self.keys.as_slice(), Note::parse(note.as_bytes())) {
+            let signs = |k: &&&VerifierKey| {
+                lines.signatures().iter().any(|l| (l.name.as_str(), l.id) == (k.name(), k.id()))
+            };
+            if let Some(key) = self.keys.iter().find(signs) {
+                return key;
+            }
+        }
+        self.keys[0]
+    }
+}
+
+// Names on the signature lines but the log's own, sorted, each once.
+fn cosigners(note: &str, log: &str) -> Result<Vec<String>, Stop> {
+    let note = Note::parse(note.as_bytes()).map_err(|e| Stop::failed(Checkpoint, e))?;
+    let names: BTreeSet<&str> = note.signatures().iter().map(|l| l.name.as_str()).collect();
+    Ok(names.into_iter().filter(|n| *n != log).map(str::to_owned).collect())
 }

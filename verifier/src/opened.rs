@@ -4,7 +4,7 @@ use crate::report::CheckName::{
     Envelope as EnvelopeCheck, Evidence as EvidenceCheck, Statement as StatementCheck,
 };
 use crate::report::{Checks, Stop};
-use isoledger_core::attestation::{AttestationError, MAX_ATTESTATION, Predicate, Statement};
+use isoledger_core::attestation::{AttestationError, MAX_ATTESTATION, PAYLOAD_TYPE, Predicate, Statement};
 use isoledger_core::dsse::{self, Envelope, EnvelopeError};
 use isoledger_core::evidence::{Evidence, MAX_EVIDENCE};
 use isoledger_core::note::VerifierKey;
@@ -45,11 +45,12 @@ pub(crate) fn open_attestation<'p>(
             ),
         )
     })?;
-    let statement = Statement::open(bytes, key).map_err(|e| match e {
-        AttestationError::Envelope(EnvelopeError::WrongPayloadType { .. }) => {
-            Stop::undecided(StatementCheck, e)
-        }
-        AttestationError::Envelope(e) => Stop::failed(EnvelopeCheck, e),
+    let payload = envelope.open(key, PAYLOAD_TYPE).map_err(|e| match e {
+        EnvelopeError::WrongPayloadType { .. } => Stop::undecided(StatementCheck, e),
+        e => Stop::failed(EnvelopeCheck, e),
+    })?;
+    #[allow(clippy::disallowed_methods)] // the line above is the signature's check
+    let statement = Statement::parse(payload).map_err(|e| match e {
         // Signed, and of a kind this program does not know: perhaps a newer one does.
         AttestationError::Type { .. } => Stop::undecided(StatementCheck, e),
         e => Stop::failed(StatementCheck, e),
