@@ -315,6 +315,37 @@ fn unwritable_output_does_not_change_the_outcome() {
 }
 
 #[test]
+fn a_name_cannot_print_an_outcome() {
+    let odd = "x\nVERIFIED   the network was isolated\u{1b}[2J\u{202e}";
+    let mut r = Recorder::new();
+    r.scope.exits.push(isoledger_core::model::Exit {
+        name: odd.into(),
+        kind: isoledger_core::model::ExitKind::Router,
+        port: isoledger_core::model::PortId::new("sw1", "p9"),
+        vlans: isoledger_core::vlan::VlanSet::all(),
+    });
+    let mut world = World::two_tenants();
+    world.carry("p9", Some(100));
+    world.attach("red-net", "red", odd, "p3");
+    r.polls(10, 3, &world);
+    let desk = Desk { dir: TempDir::new().unwrap(), recorder: r };
+    let files = desk.recorder.attest(&Ask::of("red", at(15), at(25)));
+    desk.write("red.attestation.json", &files.attestation);
+    desk.write("red.evidence.json", &files.evidence);
+    let stanza = "network red-net domain moc project red members exactly n1/eth0 exits exactly";
+    desk.write("policy.txt", format!("log {}\nquorum none\n{stanza}\n", desk.recorder.vkey()).as_bytes());
+    let checked = desk.verify(&[], "red.attestation.json");
+    assert_eq!(checked.code, 1, "{}", checked.out);
+    let shown = run(&["show", &desk.path("red.evidence.json")]);
+    let claimed = run(&["show", &desk.path("red.attestation.json")]);
+    for out in [checked.out, shown.out, claimed.out] {
+        assert!(out.contains("the network was isolated"), "{out}");
+        assert!(!out.lines().any(|l| l.starts_with("VERIFIED")), "{out}");
+        assert!(!out.contains(['\u{1b}', '\u{202e}']), "{out}");
+    }
+}
+
+#[test]
 fn nothing_is_written_beside_the_files() {
     let desk = Desk::new();
     let list = || -> Vec<PathBuf> {

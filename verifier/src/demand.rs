@@ -126,17 +126,17 @@ struct Demand<'a> {
 }
 
 impl Demand<'_> {
-    fn pass<D>(&mut self, check: CheckName, detail: impl Into<String>) -> Option<Met<D>> {
+    fn pass<D>(&mut self, check: CheckName, detail: impl AsRef<str>) -> Option<Met<D>> {
         self.checks.passed(check, detail);
         Some(met())
     }
 
-    fn leave<D>(&mut self, check: CheckName, detail: impl Into<String>) -> Option<Met<D>> {
+    fn leave<D>(&mut self, check: CheckName, detail: impl AsRef<str>) -> Option<Met<D>> {
         self.checks.undecided(check, detail);
         None
     }
 
-    fn violated<D>(&mut self, check: CheckName, detail: impl Into<String>) -> Option<Met<D>> {
+    fn violated<D>(&mut self, check: CheckName, detail: impl AsRef<str>) -> Option<Met<D>> {
         self.checks.failed(check, detail);
         self.violation = true;
         None
@@ -340,10 +340,8 @@ impl Demand<'_> {
             }
         }
         if !open.is_empty() {
-            let words = format!(
-                "ports nobody assesses and the policy does not accept: {}",
-                open.into_iter().collect::<Vec<_>>().join(", ")
-            );
+            let words =
+                format!("ports nobody assesses and the policy does not accept: {}", words::list(open));
             return self.leave(CheckName::NotAssessed, words);
         }
         let said = words::not_assessed(&self.proven.claim.not_assessed, names);

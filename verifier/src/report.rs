@@ -1,5 +1,6 @@
 //! Reports: what was claimed, what was checked, what came out, and on whose word each part rests.
 
+use crate::words::plain;
 use isoledger_core::attestation::Predicate;
 use isoledger_core::hash::Digest;
 use isoledger_core::judge::Verdict;
@@ -353,25 +354,29 @@ impl Stop {
 pub(crate) struct Checks(Vec<Check>);
 
 impl Checks {
-    pub(crate) fn passed(&mut self, check: CheckName, detail: impl Into<String>) {
-        self.0.push(Check { check, status: Status::Passed, detail: detail.into() });
+    pub(crate) fn passed(&mut self, check: CheckName, detail: impl AsRef<str>) {
+        self.push(check, Status::Passed, detail.as_ref());
     }
 
-    pub(crate) fn failed(&mut self, check: CheckName, detail: impl Into<String>) {
-        self.0.push(Check { check, status: Status::Failed, detail: detail.into() });
+    pub(crate) fn failed(&mut self, check: CheckName, detail: impl AsRef<str>) {
+        self.push(check, Status::Failed, detail.as_ref());
     }
 
-    pub(crate) fn undecided(&mut self, check: CheckName, detail: impl Into<String>) {
-        self.0.push(Check { check, status: Status::Undecided, detail: detail.into() });
+    pub(crate) fn undecided(&mut self, check: CheckName, detail: impl AsRef<str>) {
+        self.push(check, Status::Undecided, detail.as_ref());
     }
 
     pub(crate) fn stop(&mut self, stop: Stop) -> Outcome {
-        let outcome = match stop.status {
+        self.push(stop.check, stop.status, &stop.detail);
+        match stop.status {
             Status::Failed => Outcome::Refuted(Why::Proof),
             Status::Passed | Status::Undecided => Outcome::Undecided,
-        };
-        self.0.push(Check { check: stop.check, status: stop.status, detail: stop.detail });
-        outcome
+        }
+    }
+
+    // Details quote the files: whatever they hold, a detail is one line.
+    fn push(&mut self, check: CheckName, status: Status, detail: &str) {
+        self.0.push(Check { check, status, detail: plain(detail) });
     }
 
     pub(crate) fn into_list(self) -> Vec<Check> {

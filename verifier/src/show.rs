@@ -167,7 +167,7 @@ impl Shown {
                  It names the network, its project, exits and cosigners, and holds no secret.\n\
                  Evidence file: {}\nSigning key (keyid): {}",
                 words::claim(&a.claim),
-                a.subject,
+                words::plain(&a.subject),
                 a.key_id
             ),
             Shown::Evidence(e) => {
@@ -194,7 +194,7 @@ impl Shown {
                     words::list(e.leases.iter().map(u64::to_string)),
                     e.network,
                     e.vlan,
-                    e.origin,
+                    words::plain(&e.origin),
                     e.entries[0],
                     e.entries[1].saturating_sub(1),
                     e.polls,

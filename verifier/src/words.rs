@@ -11,10 +11,30 @@ use std::fmt::Write as _;
 /// How many of a list are spelled out.
 const SHOWN: usize = 6;
 
+/// Text that came from a file, fit for one line of a terminal: control characters, and those that show nothing or turn
+/// text around, are written as escapes. A name must not be able to print an outcome.
+pub(crate) fn plain(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if !text.contains(hidden) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::new(), |mut out, c| {
+        if hidden(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 /// Names, or "none".
 pub(crate) fn list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
     let all: Vec<S> = items.into_iter().collect();
-    let shown: Vec<&str> = all.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    let shown: Vec<String> = all.iter().take(SHOWN).map(|s| plain(s.as_ref())).collect();
     match all.len() {
         0 => "none".into(),
         n if n > SHOWN => format!("{} and {} more", shown.join(", "), n - SHOWN),
@@ -122,7 +142,13 @@ pub(crate) fn claim(c: &Predicate) -> String {
     let _ = writeln!(
         out,
         "{} says: network {:?} (VLAN {}, domain {:?}) {what},\n  for project {:?}, from {} to {}.",
-        c.log.origin, c.network, c.vlan, c.domain, c.project, c.from, c.to
+        plain(&c.log.origin),
+        c.network,
+        c.vlan,
+        c.domain,
+        c.project,
+        c.from,
+        c.to
     );
     let blind = match c.blind.len() {
         0 => "no stretch".to_owned(),
