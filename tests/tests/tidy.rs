@@ -277,7 +277,7 @@ fn collectors_only_read() {
         "mod-flows",
         "add-flow",
         "del-flows",
-        "configure",
+        "\"configure ",
     ];
     let mut wrong = Vec::new();
     for (name, text) in rust_files("collectors/src/") {
@@ -494,6 +494,9 @@ fn described(page: &str, text: &str) -> Vec<PathBuf> {
         match (word.ends_with(".rs"), word.contains('/')) {
             (true, true) => files.push(PathBuf::from(word)),
             (true, false) => waiting.push(word),
+            (false, _) if word.ends_with("/src") => {
+                files.extend(rust_files(&format!("{word}/")).into_iter().map(|(n, _)| PathBuf::from(n)));
+            }
             (false, _) => files.extend(waiting.drain(..).map(|f| Path::new(word).join("src").join(f))),
         }
     }
