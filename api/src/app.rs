@@ -7,7 +7,6 @@ use crate::scopefile;
 use crate::sources::{self, Sources};
 use crate::{answers, keys, log};
 use isoledger_collectors::{Clock, Stopwatch};
-use isoledger_core::judge::judge_all;
 use isoledger_core::model::Scope;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::record::Body;
@@ -111,8 +110,6 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
     let resume = match &state {
         None => None,
         Some(state) => {
-            let assembly = state.assembly();
-            let judged = judge_all(&assembly)?;
             if let Some(digest) = state.manager().evidence {
                 in_force = Some(InForce {
                     declared: state.parsed.declared.clone(),
@@ -126,7 +123,7 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
                 snapshot_digest: state.parsed.digest,
                 snapshot: state.parsed.snapshot.clone(),
                 slots: state.parsed.slots.clone(),
-                view: Arc::new(View { assembly, judged }),
+                view: Arc::new(View::new(state.assembly())?),
             })
         }
     };

@@ -35,6 +35,7 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
     let (engine, signer) = app::engine(config, clock.clone())?;
     let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key: config.key(), token };
     let at = listener.local_addr()?;
+    let stop = stop_signal();
     if as_json {
         let about = json!({ "serving": format!("http://{at}"), "period": config.poll.period, "pid": std::process::id() });
         render::line(about.to_string());
@@ -42,7 +43,7 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
         render::line(format!("isoledger: polling every {}, serving on http://{at}", config.poll.period));
     }
     let period = Duration::from_millis(config.poll.period.millis());
-    service.serve(listener, Some(period), stop_signal()).await?;
+    service.serve(listener, Some(period), stop).await?;
     render::line(if as_json { r#"{"stopped":true}"# } else { "isoledger: stopped" });
     Ok(Ending::Fine)
 }
@@ -68,17 +69,23 @@ fn token(config: &Config) -> Result<Option<Digest>, Failure> {
     Ok(Some(Digest::of(secret.expose().as_bytes())))
 }
 
-/// Resolves when the process is told to stop.
-pub(crate) async fn stop_signal() {
+/// Resolves when the process is told to stop. From this call on a signal is remembered, so it is made before anybody is
+/// told that the service runs.
+pub(crate) fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        // Without a handler SIGTERM ends the process at once, which the journal survives.
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
+    // Without a handler the signal ends the process at once, which the journal survives.
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    async move {
+        let [interrupt, terminate] = signals.map(|signal| async move {
+            match signal {
+                Some(mut signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
+        }
     }
 }
 

@@ -6,10 +6,10 @@
 //! A state is a function of its reader and its evidence, so evidence that has the digest it had in the poll before is
 //! not encoded, assembled or judged again: a poll in which nothing changed costs a snapshot of digests and a manifest.
 
-use isoledger_core::assemble::{Assembly, Inputs, SourceView, SwitchView, active_moving, assemble};
+use isoledger_core::assemble::{Assembly, Committed, Inputs, SourceView, SwitchView, active_moving, assemble};
 use isoledger_core::content::{Manifest, MovingPort, NamedSource, Opening, Snapshot, SourceState};
 use isoledger_core::json::to_canonical;
-use isoledger_core::judge::{Inconsistent, Judgement, judge_all};
+use isoledger_core::judge::{Inconsistent, Judgement, judge_since};
 use isoledger_core::lease::{Entropy, Slots};
 use isoledger_core::model::{Declared, Failure, Observed, PortId, Reader, Scope, Window};
 use isoledger_core::record::{Body, Poll};
@@ -101,6 +101,24 @@ pub struct View {
     pub assembly: Assembly,
     /// Every assessable network's judgement.
     pub judged: BTreeMap<String, Judgement>,
+    // Equal to that of another poll when no tenant would see a difference.
+    committed: Committed,
+}
+
+impl View {
+    /// What an assembly says.
+    ///
+    /// # Errors
+    /// See [`Inconsistent`]; a defect of ours.
+    pub fn new(assembly: Assembly) -> Result<View, Inconsistent> {
+        View::since(assembly, None)
+    }
+
+    fn since(assembly: Assembly, last: Option<&View>) -> Result<View, Inconsistent> {
+        let judged = judge_since(&assembly, last.map(|l| (&l.assembly, &l.judged)))?;
+        let committed = assembly.committed(last.map(|l| (&l.assembly, &l.committed)));
+        Ok(View { assembly, judged, committed })
+    }
 }
 
 /// Readings looked at: what a poll made of them would say. Nothing is decided yet.
@@ -110,8 +128,6 @@ pub struct Look {
     moving: Vec<MovingPort>,
     memo: Memo,
     content: Vec<Content>,
-    // What a version would commit to, by digest; equal to the last poll's when no tenant would see a difference.
-    visible: Digest,
     // The new root, were this poll to cut a version; `None` when it keeps the last poll's.
     root: Option<Digest>,
     view: Arc<View>,
@@ -165,7 +181,6 @@ struct Last {
     version: u64,
     root: Digest,
     snapshot: Digest,
-    visible: Digest,
     slots: Arc<Slots>,
     moving: Vec<MovingPort>,
     memo: Memo,
@@ -212,7 +227,6 @@ impl Recorder {
             version: r.version,
             root: r.root,
             snapshot: r.snapshot_digest,
-            visible: r.view.assembly.written().digest(),
             slots: r.slots,
             moving: r.snapshot.moving,
             memo: Memo {
@@ -311,29 +325,26 @@ impl Recorder {
                 moving,
                 memo,
                 content: Vec::new(),
-                visible: last.visible,
                 root: None,
                 view: last.view.clone(),
             });
         }
         let view = Arc::new(self.see(readings, &slots, &moving)?);
-        let written = view.assembly.written();
-        let visible = written.digest();
         // What changed may show in no slice: tenants need no new version for it.
-        let kept = self.last.as_ref().is_some_and(|l| l.visible == visible);
-        let root = (!kept).then(|| written.tree(seq, self.origin_hash, &slots).root());
-        Ok(Look { slots, snapshot: digest, moving, memo, content, visible, root, view })
+        let kept = self.last.as_ref().is_some_and(|l| l.view.committed == view.committed);
+        let root = (!kept).then(|| view.committed.tree(seq, self.origin_hash, &slots).root());
+        Ok(Look { slots, snapshot: digest, moving, memo, content, root, view })
     }
 
     /// Prepares the poll that will be entry `seq`. `look` must be of these readings, but for their end, and of this
     /// `seq`.
     pub fn prepare(&self, readings: &Readings, look: Look, seq: u64, entropy: Entropy<'_>) -> Prepared {
-        let Look { slots, snapshot, moving, memo, mut content, visible, root, view } = look;
+        let Look { slots, snapshot, moving, memo, mut content, root, view } = look;
         let (version, root) = match (&self.last, root) {
             (_, Some(root)) => (seq, root),
             (Some(l), None) => (l.version, l.root),
             // A first poll always cuts: there is nothing it could keep.
-            (None, None) => (seq, view.assembly.cut(seq, self.origin_hash, &slots).tree.root()),
+            (None, None) => (seq, view.committed.tree(seq, self.origin_hash, &slots).root()),
         };
         let place = |id: &PortId| readings.switches.keys().position(|name| *name == id.switch);
         let offsets = |w| Manifest::offsets(readings.started, w);
@@ -363,7 +374,7 @@ impl Recorder {
             root,
             content: opening.commit(&self.origin_hash, seq),
         });
-        let next = Last { version, root, snapshot, visible, slots, moving, memo, view: view.clone() };
+        let next = Last { version, root, snapshot, slots, moving, memo, view: view.clone() };
         Prepared { body, opening, content, view, next }
     }
 
@@ -442,8 +453,7 @@ impl Recorder {
             switches: &switches,
             moving: &active_moving(moving, readings.started),
         });
-        let judged = judge_all(&assembly)?;
-        Ok(View { assembly, judged })
+        View::since(assembly, self.view().map(|v| &**v))
     }
 }
 

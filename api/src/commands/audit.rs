@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::config::Config;
-use crate::failure::{Ending, Failure};
+use crate::failure::{Ending, Failure, fail};
 use crate::log::Log;
 use crate::render;
 use isoledger_collectors::{Evidence, normalise, normalise_declared};
@@ -10,6 +10,7 @@ use isoledger_core::json::to_canonical;
 use isoledger_core::model::Reader;
 use isoledger_core::note::VerifierKey;
 use isoledger_ledger::audit::{AuditOptions, check_log};
+use isoledger_ledger::layout;
 use isoledger_ledger::read::ReadLog;
 use isoledger_ledger::recompute::{Renormalise, recompute};
 use serde_json::json;
@@ -127,6 +128,14 @@ pub(crate) fn run(config: &Path, args: &cli::Audit, as_json: bool) -> Result<End
 }
 
 pub(crate) fn export(config: &Config, args: &cli::Export, as_json: bool) -> Result<Ending, Failure> {
+    // A data directory has a checkpoint too, and would pass for an earlier export. Whoever then serves it serves the
+    // openings and the evidence as well.
+    if layout::high_water(&args.out).exists() || layout::journal(&args.out).exists() {
+        return fail(format!(
+            "{} is a log's own data directory, which holds what must not be published; choose another",
+            args.out.display()
+        ));
+    }
     let log = Log::open(&config.data())?;
     let report = isoledger_ledger::export::export(&log, &args.out)?;
     if as_json {

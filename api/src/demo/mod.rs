@@ -52,6 +52,7 @@ pub(crate) async fn run(args: &cli::Demo, as_json: bool) -> Result<Ending, Failu
         render::json(&json!({ "dir": dir, "chapters": chapters }));
     }
     let Some(listener) = listener else { return Ok(Ending::Fine) };
+    let stop = service::stop_signal();
     render::line(format!("\nStill polling every {}, and serving until Ctrl-C:", config.poll.period));
     for what in ["", "/checkpoint", "/v1/networks", "/v1/divergences", "/v1/networks/blue-net/attestation"] {
         render::line(format!("  http://{listen}{what}"));
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: &cli::Demo, as_json: bool) -> Result<Ending, Failu
     let key = config.key();
     let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key, token: None };
     let period = Duration::from_millis(config.poll.period.millis());
-    service.serve(listener, Some(period), service::stop_signal()).await?;
+    service.serve(listener, Some(period), stop).await?;
     lab.assert_only_reads();
     if temporary {
         render::line(format!(

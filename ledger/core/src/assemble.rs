@@ -113,24 +113,22 @@ pub struct Cut {
     pub slices: BTreeMap<u16, Vec<u8>>,
 }
 
-impl Written {
+/// What a version of the VLAN tree commits to, by digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// BLAKE3 of the common part.
+    pub common: Digest,
+    /// BLAKE3 of the slices, by slot; a slot that is absent commits to the empty string.
+    pub slices: BTreeMap<u16, Digest>,
+}
+
+impl Committed {
     /// Version `version` of the VLAN tree of the log whose origin has the BLAKE3 `origin_hash`.
     pub fn tree(&self, version: u64, origin_hash: Digest, slots: &Slots) -> VlanTree {
         let nothing = Digest::of(b"");
-        VlanTree::build(version, origin_hash, Digest::of(&self.common), |v| {
-            (self.slices.get(&v).map_or(nothing, |s| Digest::of(s)), slots.key(v))
+        VlanTree::build(version, origin_hash, self.common, |v| {
+            (self.slices.get(&v).copied().unwrap_or(nothing), slots.key(v))
         })
-    }
-
-    /// Equal for equal bytes, whatever version or keys they are cut with: whether anything changed that a tenant could
-    /// see.
-    pub fn digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(Digest::of(&self.common).as_bytes());
-        for (slot, bytes) in &self.slices {
-            hasher.update(&slot.to_be_bytes()).update(Digest::of(bytes).as_bytes());
-        }
-        Digest(*hasher.finalize().as_bytes())
     }
 }
 
@@ -143,11 +141,30 @@ impl Assembly {
         }
     }
 
+    /// What a version commits to. Slices that `last` holds too are not written again: comparing one is a tenth of the
+    /// work, and most polls that change anything change a few.
+    pub fn committed(&self, last: Option<(&Assembly, &Committed)>) -> Committed {
+        let known = |v: &u16, s: &Slice| {
+            let (assembly, committed) = last?;
+            if assembly.slices.get(v)? == s { committed.slices.get(v).copied() } else { None }
+        };
+        let common = match last {
+            Some((assembly, committed)) if assembly.common == self.common => committed.common,
+            _ => Digest::of(&json::to_canonical(&self.common.part())),
+        };
+        let digest =
+            |(v, s): (&u16, &Slice)| (*v, known(v, s).unwrap_or_else(|| Digest::of(&json::to_canonical(s))));
+        Committed { common, slices: self.slices.iter().map(digest).collect() }
+    }
+
     /// Builds version `version` of the VLAN tree of the log whose origin has the BLAKE3 `origin_hash`.
     pub fn cut(&self, version: u64, origin_hash: Digest, slots: &Slots) -> Cut {
-        let written = self.written();
-        let tree = written.tree(version, origin_hash, slots);
-        Cut { tree, common: written.common, slices: written.slices }
+        let Written { common, slices } = self.written();
+        let committed = Committed {
+            common: Digest::of(&common),
+            slices: slices.iter().map(|(v, bytes)| (*v, Digest::of(bytes))).collect(),
+        };
+        Cut { tree: committed.tree(version, origin_hash, slots), common, slices }
     }
 }
 

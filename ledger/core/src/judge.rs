@@ -3,7 +3,7 @@
 //! [`judge`] is a function of the common part, one slice and one network's section, and of nothing else. It is
 //! version [`crate::SEMANTICS`] of the semantics; docs/formats/slice.md gives it as a table.
 
-use crate::assemble::may_join;
+use crate::assemble::{Assembly, may_join};
 use crate::hash::Digest;
 use crate::json;
 use crate::model::{Access, BypassClass, ExitKind, Failure};
@@ -12,7 +12,7 @@ use crate::slice::{
 };
 use crate::vlan::VlanId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// What can be wrong, a closed vocabulary.
@@ -673,17 +673,33 @@ impl Judge<'_> {
 ///
 /// # Errors
 /// Never for what [`crate::assemble::assemble`] made; an error means that assembling and judging disagree.
-pub fn judge_all(
-    assembly: &crate::assemble::Assembly,
-) -> Result<std::collections::BTreeMap<String, Judgement>, Inconsistent> {
+pub fn judge_all(assembly: &Assembly) -> Result<BTreeMap<String, Judgement>, Inconsistent> {
+    judge_since(assembly, None)
+}
+
+/// [`judge_all`], knowing what an earlier assembly was judged to be: a judgement is a function of common part, slice and
+/// section, so where all three are as they were, it is.
+///
+/// # Errors
+/// As [`judge_all`].
+pub fn judge_since(
+    assembly: &Assembly,
+    last: Option<(&Assembly, &BTreeMap<String, Judgement>)>,
+) -> Result<BTreeMap<String, Judgement>, Inconsistent> {
     let index = CommonIndex::new(&assembly.common);
     let none = BTreeSet::new();
+    let last = last.filter(|(then, _)| then.common == assembly.common);
     let judged = assembly.networks.iter().map(|(name, section)| {
+        let vlan = section.vlan.get();
         let slice = assembly
             .slices
-            .get(&section.vlan.get())
+            .get(&vlan)
             .ok_or_else(|| Inconsistent::NoSection { vlan: section.vlan, name: name.clone() })?;
-        Ok((name.clone(), judge(&index, slice, section, &none)?))
+        let known = last.and_then(|(then, judged)| {
+            let same = then.networks.get(name)? == section && then.slices.get(&vlan)? == slice;
+            if same { judged.get(name) } else { None }
+        });
+        Ok((name.clone(), known.cloned().map_or_else(|| judge(&index, slice, section, &none), Ok)?))
     });
     judged.collect()
 }

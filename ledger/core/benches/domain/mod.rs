@@ -5,13 +5,13 @@ use isoledger_core::{VlanId, VlanSet};
 use std::collections::BTreeMap;
 
 /// Switches with nodes on them.
-pub const LEAVES: usize = 979;
+pub(crate) const LEAVES: usize = 979;
 /// Switches between them.
-pub const SPINES: usize = 21;
+pub(crate) const SPINES: usize = 21;
 /// Ports of each.
-pub const PORTS: usize = 48;
+pub(crate) const PORTS: usize = 48;
 /// Networks.
-pub const NETWORKS: usize = 2000;
+pub(crate) const NETWORKS: usize = 2000;
 
 fn vlan(network: usize) -> VlanId {
     VlanId::new(100 + network as u16).expect("2,000 networks fit")
@@ -22,7 +22,7 @@ fn port(n: usize) -> String {
 }
 
 /// Scope, declared and observed state.
-pub fn main_domain() -> (Scope, Declared, BTreeMap<String, Observed>) {
+pub(crate) fn main_domain() -> (Scope, Declared, BTreeMap<String, Observed>) {
     let mut scope = Scope { domain: "bench".into(), ..Scope::default() };
     let mut declared = Declared::default();
     let mut observed = BTreeMap::new();
