@@ -601,16 +601,14 @@ impl Journal {
                 return Err(JournalError::DamagedAhead { path: self.path.clone(), offset, seq, commits });
             }
         }
-        // A crash before the cut finds the same tail again and keeps it again under the same name.
+        // Always under a new name: another tail may have been cut off at this very place, when the entry that was to
+        // record it was torn in its turn. A crash before the cut finds the same tail again and keeps it twice.
         let dir = self.dir.join("torn");
-        let kept = dir.join(format!("{:020}.{}.pending", tail.end.segment, tail.end.offset));
         self.disk.create_dir(&dir).map_err(self.io("create the directory for the tail of"))?;
-        match self.disk.remove(&kept) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(self.io("replace the kept tail of")(e));
-            }
-            _ => {}
-        }
+        let names = self.disk.list(&dir).map_err(self.io("list the directory for the tail of"))?;
+        let place = format!("{:020}.{}", tail.end.segment, tail.end.offset);
+        let n = names.iter().filter(|name| name.starts_with(&place)).count();
+        let kept = dir.join(format!("{place}.{n}.pending"));
         let copy = self.disk.create(&kept).map_err(self.io("keep the tail of"))?;
         let mut at = 0;
         while at < tail.bytes {
@@ -626,8 +624,8 @@ impl Journal {
         copy.sync_data().map_err(self.io("keep the tail of"))?;
         self.disk.sync_dir(&dir).map_err(self.io("keep the tail of"))?;
         self.disk.sync_dir(&self.dir).map_err(self.io("keep the tail of"))?;
+        // Synced with what is written again next.
         self.file.set_size(tail.end.offset).map_err(self.io("cut"))?;
-        self.file.sync_data().map_err(self.io("sync"))?;
         Ok(TornTail { bytes: tail.bytes, kept })
     }
 

@@ -419,16 +419,13 @@ impl Ledger {
         let mark = HighWater::read(&disk, &layout::high_water(dir))?;
 
         // The index first, because it says where replay begins; then the journal, all of it, which is the judge.
-        let (mut store, mut index) = open_index(source)?;
-        let at = match &store {
-            Some(s) => match s.applied() {
-                Ok(at) => at,
-                Err(e) => {
-                    (store, index) = (None, Some(e.to_string()));
-                    Applied::NOTHING
-                }
-            },
-            None => Applied::NOTHING,
+        let found = open_index(source)?.and_then(|store| match store.applied() {
+            Ok(at) => Ok((store, at)),
+            Err(e) => Err(e.to_string()),
+        });
+        let (store, at, mut index) = match found {
+            Ok((store, at)) => (Some(store), at, None),
+            Err(reason) => (None, Applied::NOTHING, Some(reason)),
         };
         let scan = scan(&disk, dir, mark, at, &mut options.progress)?;
         if scan.tail.end.frame < mark.frames {
@@ -593,15 +590,17 @@ impl std::ops::Deref for Ledger {
     }
 }
 
-/// Opens the index unless it is distrusted; when it cannot be, says why. Only a newer schema is an error.
-fn open_index(source: &mut dyn StoreSource) -> Result<(Option<Box<dyn Store>>, Option<String>), OpenError> {
+/// The index as it was found: the store, or what is wrong with it.
+type Found = Result<Box<dyn Store>, String>;
+
+/// Opens the index unless it is distrusted. Only a newer schema is an error.
+fn open_index(source: &mut dyn StoreSource) -> Result<Found, OpenError> {
     if let Some(reason) = source.distrusted() {
-        return Ok((None, Some(reason)));
+        return Ok(Err(reason));
     }
     match source.open() {
-        Ok(store) => Ok((Some(store), None)),
         Err(e @ StoreError::Newer { .. }) => Err(e.into()),
-        Err(e) => Ok((None, Some(e.to_string()))),
+        found => Ok(found.map_err(|e| e.to_string())),
     }
 }
 
@@ -777,7 +776,7 @@ impl View {
             Err(e @ StoreError::Misuse(_)) => return Err(e.into()),
             Err(e) => e.to_string(),
         };
-        let bytes = self.from_journal(remake)?;
+        let bytes = self.ask_journal(remake)?;
         let value = check(&bytes);
         self.0.repairs.fetch_add(1, Ordering::Relaxed);
         tracing::error!(?row, cause, "the index was wrong; the journal's bytes are served");
@@ -806,7 +805,7 @@ impl View {
         }
     }
 
-    fn from_journal<T>(&self, f: impl FnOnce(&LogReader) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    fn ask_journal<T>(&self, f: impl FnOnce(&LogReader) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let mut fallback = self.0.fallback.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = match fallback.take() {
             Some(mut reader) => {
@@ -909,7 +908,7 @@ impl ReadLog for View {
         if let Ok(false) = self.0.store.has(&row) {
             // Absent from a sound index: absent from the log. An index that lost a row is found by its reader, who
             // knows the digest from an entry; so look before saying no, it is a rare question.
-            return self.from_journal(|r| r.content(digest));
+            return self.ask_journal(|r| r.content(digest));
         }
         self.checked(
             row,
@@ -925,7 +924,7 @@ impl ReadLog for View {
         let now = self.now();
         let found = match self.0.store.last_poll_ended_by(time) {
             Ok(found) => found.filter(|seq| *seq < now.edge.size()),
-            Err(_) => return self.from_journal(|r| r.seq_at_time(time)),
+            Err(_) => return self.ask_journal(|r| r.seq_at_time(time)),
         };
         // The row is believed when the entry it names says so, and the next poll had not ended by then.
         let ended = |seq: u64| -> Result<Option<Timestamp>, ReadError> {
@@ -937,11 +936,11 @@ impl ReadLog for View {
         if let Some(seq) = found
             && ended(seq)?.is_none_or(|ended| ended > time)
         {
-            return self.from_journal(|r| r.seq_at_time(time));
+            return self.ask_journal(|r| r.seq_at_time(time));
         }
         for seq in found.map_or(0, |seq| seq + 1)..now.edge.size() {
             match ended(seq)? {
-                Some(ended) if ended <= time => return self.from_journal(|r| r.seq_at_time(time)),
+                Some(ended) if ended <= time => return self.ask_journal(|r| r.seq_at_time(time)),
                 Some(_) => break,
                 None => {}
             }

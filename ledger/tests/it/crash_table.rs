@@ -9,6 +9,7 @@ use crate::faulty_disk::{Effect, Failure, FaultyDisk, Plan, Restart};
 use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::note::NoteSigner;
 use isoledger_ledger::disk::Disk;
+use isoledger_ledger::highwater::{HighWater, Mark};
 use isoledger_ledger::store::MemoryStore;
 use isoledger_ledger::{
     Ground, Ledger, LogReader, OpenError, OpenOptions, OpenReport, Pending, ReadLog, Sequenced,
@@ -104,14 +105,14 @@ fn keep_promises(log: &impl ReadLog, told: &Told, case: &str) {
         let size = c.unverified().size;
         assert_eq!(
             log.cosigned(size, size, 1).unwrap(),
-            [c.clone()],
+            std::slice::from_ref(c),
             "{case}: archived checkpoint of size {size}"
         );
     }
 }
 
 /// Starts again until the log stands, and goes on with it.
-fn afterlife(mut disk: FaultyDisk, kept: Option<MemoryStore>, told: &mut Told, case: &str) {
+fn afterlife(mut disk: FaultyDisk, kept: Option<MemoryStore>, told: &mut Told, case: &str) -> FaultyDisk {
     let mut source = MemorySource::new(kept);
     let mut ledger = match open(&disk, &mut source) {
         Ok((ledger, _)) => ledger,
@@ -137,7 +138,9 @@ fn afterlife(mut disk: FaultyDisk, kept: Option<MemoryStore>, told: &mut Told, c
         .unwrap_or_else(|e| panic!("{case}: after the power cut: {e}"));
     assert_eq!((report.torn, report.unacknowledged), (None, 0), "{case}: a clean log needs no recovery");
     keep_promises(&ledger.view(), told, case);
-    assert_eq!(audit(&ledger.view()), audit(&LogReader::open_on(Arc::new(disk), Path::new(DIR)).unwrap()));
+    let reader = LogReader::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap();
+    assert_eq!(audit(&ledger.view()), audit(&reader));
+    disk
 }
 
 #[test]
@@ -218,12 +221,15 @@ fn a_crash_during_recovery_is_recovered_from() {
     let (disk, told) = run(Some(Plan { at: sync as u64, failure: Failure::Killed, effect: Effect::Lost }));
     assert_eq!(told.acknowledged.len(), 4);
     let image = disk.restarted(Restart::Holes);
-    let steps = {
+    let torn_dir = Path::new(DIR).join("journal/torn");
+    let (steps, tail) = {
         let disk = image.restarted(Restart::Live);
         let (ledger, report) = open(&disk, &mut MemorySource::new(None)).unwrap();
         assert!(report.torn.is_some() && report.recovered == Some(5), "{report:?}");
         assert_eq!(ledger.record(5).unwrap().body.kind(), "log-recovered");
-        disk.names()
+        let kept = disk.list(&torn_dir).unwrap();
+        assert_eq!(kept.len(), 1);
+        (disk.names(), disk.read(&torn_dir.join(&kept[0])))
     };
     for (at, name) in (0..).zip(&steps) {
         for failure in [Failure::Killed, Failure::Io] {
@@ -233,9 +239,81 @@ fn a_crash_during_recovery_is_recovered_from() {
                         format!("recovery, {name} (operation {at}): {failure:?}, {effect:?}, {restart:?}");
                     let disk = image.planned(Plan { at, failure, effect });
                     let _ = open(&disk, &mut MemorySource::new(None));
-                    afterlife(disk.restarted(restart), None, &mut clone(&told), &case);
+                    let disk = afterlife(disk.restarted(restart), None, &mut clone(&told), &case);
+                    // What was cut off is kept, and the power cut did not take it.
+                    let kept = disk.list(&torn_dir).unwrap();
+                    let mut kept = kept.iter().map(|name| disk.read(&torn_dir.join(name)));
+                    assert!(kept.any(|bytes| bytes == tail), "{case}: the tail is gone");
                 }
             }
         }
     }
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    // A large batch is written by half and refused; a smaller one follows. Nothing of the first may stand behind it.
+    let write = {
+        let disk = FaultyDisk::new(None);
+        let mut ledger = create(&disk, &mut MemorySource::new(None)).unwrap();
+        let before = disk.names().len();
+        let pending = polls(&ledger, 5);
+        ledger.append(pending).unwrap();
+        before + disk.names()[before..].iter().position(|n| n.starts_with("write 0")).unwrap()
+    };
+    let disk = FaultyDisk::new(Some(Plan { at: write as u64, failure: Failure::Full, effect: Effect::Lost }));
+    let mut ledger = create(&disk, &mut MemorySource::new(None)).unwrap();
+    let pending = polls(&ledger, 5);
+    let e = ledger.append(pending).unwrap_err();
+    assert!(!e.is_fatal() && e.to_string().starts_with("nothing was appended"), "{e}");
+    let pending = polls(&ledger, 1);
+    ledger.append(pending).unwrap();
+    drop(ledger);
+    for restart in [Restart::Live, Restart::Durable] {
+        let (ledger, report) = open(&disk.restarted(restart), &mut MemorySource::new(None)).unwrap();
+        assert_eq!((report.size, report.torn), (2, None), "{restart:?}");
+        audit(&ledger.view());
+    }
+}
+
+#[test]
+fn every_served_checkpoint_is_archived() {
+    let (disk, mut told) = (FaultyDisk::new(None), Told::default());
+    life(&disk, &mut MemorySource::new(None), &mut told);
+    let archived = |disk: &FaultyDisk| -> Vec<Vec<u8>> {
+        let reader = LogReader::open_on(Arc::new(disk.clone()), Path::new(DIR)).unwrap();
+        reader.batches().flat_map(|b| b.unwrap().batch.checkpoints).map(|(_, note)| note).collect()
+    };
+    let served: Vec<_> = told.served.iter().map(|c| c.as_bytes().to_vec()).collect();
+    assert_eq!(archived(&disk), served[..served.len() - 1], "the newest comes with the next batch");
+    // The power goes; the newest is signed again, the same, and archived with what comes next.
+    let disk = disk.restarted(Restart::Durable);
+    let (mut ledger, _) = open(&disk, &mut MemorySource::new(None)).unwrap();
+    let pending = polls(&ledger, 1);
+    append(&mut ledger, pending, &mut told).unwrap();
+    assert_eq!(archived(&disk), served);
+}
+
+#[test]
+fn a_mark_that_was_read_is_durable() {
+    // The sync of mark 2 fails and drops its pages; the next program reads mark 2 from the page cache, raises it to 3,
+    // and the power goes within that write.
+    let path = Path::new("/mark");
+    let head = |size| isoledger_ledger::Head { size, ..isoledger_ledger::Head::EMPTY };
+    let mark = |size| Mark { head: head(size), frames: size, time: at(0) };
+    let disk = FaultyDisk::new(None);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut high = HighWater::create(&shared, path, mark(0)).unwrap();
+    high.raise(mark(1)).unwrap();
+    // Opening writes and syncs, raising writes and syncs: the fourth operation is the sync that matters.
+    let fails = disk.planned(Plan { at: 3, failure: Failure::Io, effect: Effect::Lost });
+    let shared: Arc<dyn Disk> = Arc::new(fails.clone());
+    HighWater::open(&shared, path).and_then(|mut high| high.raise(mark(2))).unwrap_err();
+    let again = fails.planned(Plan { at: 3, failure: Failure::Killed, effect: Effect::Lost });
+    let shared: Arc<dyn Disk> = Arc::new(again.clone());
+    let mut high = HighWater::open(&shared, path).unwrap();
+    assert_eq!(high.mark(), mark(2));
+    high.raise(mark(3)).unwrap_err();
+    let shared: Arc<dyn Disk> = Arc::new(again.restarted(Restart::Holes));
+    assert_eq!(HighWater::read(&shared, path).unwrap(), mark(2));
 }

@@ -244,13 +244,13 @@ fn segments_that_are_missing_or_exchanged_are_refused() {
     names.sort();
     assert_eq!(names.len(), 4);
     audit_both(&open(&log).unwrap().0, &log);
-    for at in 0..names.len() {
-        let hidden = names[at].with_extension("hidden");
-        fs::rename(&names[at], &hidden).unwrap();
+    for (at, name) in names.iter().enumerate() {
+        let hidden = name.with_extension("hidden");
+        fs::rename(name, &hidden).unwrap();
         let e = open(&log).err().unwrap_or_else(|| panic!("segment {at} missing and opened"));
         assert!(matches!(e, OpenError::Journal(_)), "{e}");
         assert!(LogReader::open(&log).is_err());
-        fs::rename(&hidden, &names[at]).unwrap();
+        fs::rename(&hidden, name).unwrap();
     }
     let (a, b) = (fs::read(&names[1]).unwrap(), fs::read(&names[2]).unwrap());
     fs::write(&names[1], &b).unwrap();

@@ -1,5 +1,6 @@
 //! The log from outside: crashes, damage, proofs, export. Every test ends by auditing the whole log with the
 //! verifier's own functions.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 mod crash_table;

@@ -5,7 +5,9 @@ use isoledger_core::merkle::{LeafIndex, RangeVerifier, check_consistency, check_
 use isoledger_core::note::NoteSigner;
 use isoledger_core::tiles::{TileKind, TilePath};
 use isoledger_core::{Digest, Timestamp};
-use isoledger_ledger::{Head, LogReader, ReadError, ReadLog};
+use isoledger_ledger::disk::RealDisk;
+use isoledger_ledger::{Ground, Head, Ledger, LogReader, OpenOptions, ReadError, ReadLog};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn the_empty_root_is_the_specification_s() {
@@ -97,6 +99,50 @@ fn a_reader_runs_beside_the_writer_and_catches_up() {
     drop(create(other.path()));
     std::fs::copy(other.path().join("checkpoint"), dir.path().join("checkpoint")).unwrap();
     assert_eq!(reader.published().unwrap().head.size, 262);
+}
+
+#[test]
+fn a_reader_in_the_middle_of_writes_sees_whole_batches_only() {
+    // The writer rolls to a new segment every few batches; the reader looks as often as it can, from a fresh start and
+    // by catching up, and must never see damage, nor a size that no batch ended at.
+    const BATCHES: u64 = 150;
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    drop(create(&log));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut source = MemorySource::new(None);
+            let ground = Ground { disk: RealDisk::shared(), dir: &log, lock: None, source: &mut source };
+            let options = OpenOptions { segment_bytes: 8192, ..OpenOptions::at(at(0)) };
+            let (mut ledger, _) = Ledger::open_on(ground, signer(), options).unwrap();
+            for _ in 0..BATCHES {
+                let batch = polls(&ledger, 3);
+                ledger.append(batch).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        let mut kept = LogReader::open(&log).unwrap();
+        let mut looks = 0;
+        loop {
+            let last = done.load(Ordering::Acquire);
+            kept.refresh().unwrap();
+            let fresh = LogReader::open(&log).unwrap();
+            for reader in [&kept, &fresh] {
+                assert_eq!((reader.head().size - 1) % 3, 0, "batches have three entries");
+                let published = reader.published().unwrap().head;
+                assert_eq!(reader.root_at(published.size).unwrap(), published.root);
+            }
+            assert!(fresh.head().size >= kept.head().size);
+            looks += 1;
+            if last {
+                break;
+            }
+        }
+        assert!(looks > 3, "the reader looked {looks} times only");
+        assert_eq!(kept.head().size, 1 + 3 * BATCHES);
+        audit(&kept);
+    });
 }
 
 #[test]
