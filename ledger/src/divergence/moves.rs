@@ -12,7 +12,7 @@ use super::track::{Held, Read, SourceTrack, SwitchReads, SwitchTrack, finding_of
 use super::{Cause, Change, Divergence, Gap, Mover, Why};
 use crate::state::Place;
 use isoledger_core::judge::FindingKind;
-use isoledger_core::model::{BypassClass, PortId, Window};
+use isoledger_core::model::{BypassClass, Failure, PortId, Window};
 use isoledger_core::{Timestamp, VlanSet};
 use std::collections::BTreeSet;
 
@@ -443,10 +443,14 @@ impl Divergences {
         let was_allowed = left.map_or(last, |l| &l.base);
         let is_allowed = facts.allowance(id).unwrap_or(UNMENTIONED);
         let head = self.head.as_ref().map(|h| moment(h.started));
+        // Looked at again, after the operator had it looked away from.
+        let back = blind.is_some_and(|b| b.blind.why == Why::OutOfScope)
+            || track.source.gaps.iter().any(|g| g.why == Why::OutOfScope && base.is_some_and(|b| g.first > b));
+        let differs = scope_concern(kind, was_allowed, vlans) != scope_concern(kind, is_allowed, vlans);
         moves.parts.push(Part {
             side: Mover::Scope,
-            moved: scope_concern(kind, was_allowed, vlans) != scope_concern(kind, is_allowed, vlans),
-            base: left.map_or(head, |l| l.read),
+            moved: differs || back,
+            base: left.filter(|_| differs).map_or(head, |l| l.read),
             first: left.filter(|_| last == is_allowed).map_or(poll.started, |l| l.since.ended),
             end: poll.started,
             reader: false,
@@ -506,10 +510,12 @@ impl Divergences {
         let end = poll.switches.get(switch).map_or(poll.ended, |w| w.ended);
         let (reader, _) = source.map_or((false, false), |s| changed(s, now.map(|n| &n.source), base));
         let failure = now.and_then(|n| n.source.failure);
+        let back = source.and_then(|s| s.gaps.last()).is_some_and(|g| g.why == Why::OutOfScope && g.to == end);
         let mut moves = Moves::new(base.map(|r| r.seq));
         moves.reading = Some(match failure {
+            None if back => Cause::ScopeChanged,
             _ if base.is_none() => Cause::Blind,
-            Some(isoledger_core::model::Failure::SourceChanged) => Cause::SourceChanged,
+            Some(Failure::SourceChanged) => Cause::SourceChanged,
             _ if reader => Cause::ReaderChanged,
             _ => Cause::Reading,
         });
@@ -527,8 +533,25 @@ impl Divergences {
 
     fn switch(&self, switch: &str, finding: FindingKind, vlans: &VlanSet, poll: &PollFacts) -> Moves {
         let Some(now) = poll.facts.switches.get(switch) else {
-            // Nobody audits it; attachments there come and go with the declaration.
-            return self.declaration(self.manager_read(), poll);
+            let track = self.switches.get(switch);
+            let dropped = track.is_some_and(|t| t.source.blind.is_none_or(|b| b.why != Why::OutOfScope));
+            return match &self.head {
+                Some(head) if dropped && head.switches.contains_key(switch) => {
+                    let mut moves = Moves::new(Some(head.seq));
+                    moves.parts.push(Part {
+                        side: Mover::Scope,
+                        moved: true,
+                        base: Some(moment(head.started)),
+                        first: poll.started,
+                        end: poll.started,
+                        reader: false,
+                        identity: false,
+                    });
+                    moves
+                }
+                // Nobody audits it; attachments there come and go with the declaration.
+                _ => self.declaration(self.manager_read(), poll),
+            };
         };
         let is = now.source.failure.map(finding_of);
         // How it was met before, where it was met in vain then and now.
@@ -630,7 +653,7 @@ impl Divergences {
         part.moved = false;
         moves.reading = Some(match poll.facts.manager.failure {
             _ if base.is_none() => Cause::Blind,
-            Some(isoledger_core::model::Failure::SourceChanged) => Cause::SourceChanged,
+            Some(Failure::SourceChanged) => Cause::SourceChanged,
             _ if part.reader => Cause::ReaderChanged,
             _ => Cause::Reading,
         });

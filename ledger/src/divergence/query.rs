@@ -135,8 +135,8 @@ impl Divergences {
     }
 
     /// The divergences that match, in the order they were opened.
-    pub fn find<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = &'a Divergence> {
-        self.divergences.iter().filter(move |d| self.matches(d, query))
+    pub fn find(&self, query: Query) -> impl Iterator<Item = &Divergence> {
+        self.divergences.iter().filter(move |d| self.matches(d, &query))
     }
 
     fn matches(&self, d: &Divergence, q: &Query) -> bool {
