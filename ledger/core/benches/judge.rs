@@ -12,8 +12,7 @@ use isoledger_core::hash::Digest;
 use isoledger_core::judge::{Verdict, judge_all};
 use isoledger_core::lease::Slots;
 use isoledger_core::model::*;
-use isoledger_core::{VlanId, VlanSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 
 fn bench(c: &mut Criterion) {
