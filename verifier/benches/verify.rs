@@ -1,7 +1,8 @@
 //! What a check costs, beside what one strict signature check costs in the same run.
 //!
 //! The aim: an attestation of one poll takes no longer than its signatures and one more.
-#![allow(missing_docs, clippy::unwrap_used)]
+// The recorder reads back what it wrote itself.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use isoledger_core::note::Note;
