@@ -11,7 +11,7 @@
 //! - [`Ledger`]: one log, its one writer. [`Ledger::append`] is the commit; [`sequence`] has it on one page.
 //! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
 //!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
-//! - [`audit`]: the whole log recomputed by the verifier's own functions. [`export`]: the public log as plain files.
+//! - [`mod@audit`]: the whole log recomputed by the verifier's own functions. [`mod@export`]: the public log as plain files.
 //!
 //! # Out of scope
 //! Vendors, the cloud manager's JSON, HTTP, verdicts, and the clock: time arrives as an argument.

@@ -1,4 +1,4 @@
-//! Writing: from facts to a published checkpoint. The commit is [`Ledger::commit`], on one page.
+//! Writing: from facts to a published checkpoint. The commit is `Ledger::commit`, on one page.
 
 use crate::batch::{Batch, ContentError, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_NOTE, Packed, Stored};
 use crate::edge::Edge;
