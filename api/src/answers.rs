@@ -217,7 +217,7 @@ impl Answers {
         self.catch_up(&mut folded)?;
         let all = &folded.0;
         let rows: Vec<Value> = all
-            .find(&query)
+            .find(query)
             .map(|d| {
                 let mut v = json!(d);
                 if let Value::Object(o) = &mut v {
