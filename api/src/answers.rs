@@ -111,6 +111,23 @@ impl Answers {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    // The system's time, whatever this process slept through.
+    fn now(&self) -> Timestamp {
+        Stopwatch::from_system().map_or_else(|| self.clock.now(), |system| system.now())
+    }
+
+    // Why what was said at `ended` is not said of now.
+    fn stale(&self, ended: Timestamp) -> Option<String> {
+        let (now, second) = (self.now(), Span::from_secs(1));
+        if ended > now.plus(second) {
+            let ahead = ended.since(now);
+            return Some(format!("the last poll is dated {ahead} in the future; set the clock right"));
+        }
+        let age = now.since(ended);
+        (age > self.max_gap)
+            .then(|| format!("the last poll is {age} old; at most {} is allowed", self.max_gap))
+    }
+
     fn newest(&self) -> Result<Option<PollState>, Failure> {
         let last = self.log.size()?.saturating_sub(1);
         Ok(state_at_seq(&self.log, last, &mut self.snapshots())?)
@@ -150,32 +167,21 @@ impl Answers {
         h
     }
 
-    /// Every network's verdict now.
-    pub(crate) fn networks(&self) -> Value {
-        match self.network_rows() {
-            Ok(rows) => json!({ "networks": rows }),
-            Err(Failure(e)) => json!({ "networks": [], "trouble": e }),
-        }
-    }
-
     /// One network's verdict now; `None` when the newest poll does not know it.
-    pub(crate) fn network(&self, name: &str) -> Option<Value> {
-        self.network_rows().ok()?.into_iter().find(|row| row["network"] == name)
+    pub(crate) fn network(&self, name: &str) -> Result<Option<Value>, Failure> {
+        Ok(self.network_rows()?.into_iter().find(|row| row["network"] == name))
     }
 
     /// The networks of the newest poll, a row each. A verdict older than allowed is unknown.
     pub(crate) fn network_rows(&self) -> Result<Vec<Value>, Failure> {
         let Some(state) = self.newest()? else { return Ok(Vec::new()) };
-        let age = self.clock.now().since(state.ended());
-        let stale = age > self.max_gap;
+        let age = self.now().since(state.ended());
+        let stale = self.stale(state.ended());
+        let declared_age = self.now().since(state.manager_window().started);
         let rows = state.judge_all().into_iter().map(|(name, n)| {
             let declared = state.declared().networks.get(&name);
-            let now = if stale { Verdict::Unknown } else { n.verdict };
-            let reason = if stale {
-                Some(format!("the last poll is {age} old; at most {} is allowed", self.max_gap))
-            } else {
-                n.reason.clone()
-            };
+            let now = if stale.is_some() { Verdict::Unknown } else { n.verdict };
+            let reason = stale.clone().or_else(|| n.reason.clone());
             json!({
                 "network": name,
                 "vlan": n.vlan,
@@ -198,6 +204,7 @@ impl Answers {
                 "poll": state.seq,
                 "polled": state.ended(),
                 "age": age,
+                "declaredAge": declared_age,
             })
         });
         Ok(rows.collect())
@@ -216,6 +223,24 @@ impl Answers {
         let mut folded = self.divergences.lock().unwrap_or_else(PoisonError::into_inner);
         self.catch_up(&mut folded)?;
         let all = &folded.0;
+        if all.last().is_none() {
+            return fail("there is no poll yet, so nothing is known to differ or not to");
+        }
+        if let Some(state) = self.newest()? {
+            // A misspelt name must not read like good news.
+            if let Some(n) = &q.network
+                && !state.declared().networks.contains_key(n)
+                && all.find(query.clone()).next().is_none()
+            {
+                return fail(format!("no poll knows a network {n:?}; `isoledger status` lists them"));
+            }
+            if let Some(name) = &q.switch
+                && state.switch(name).is_none()
+                && all.find(query.clone()).next().is_none()
+            {
+                return fail(format!("no switch of the scope is named {name:?}"));
+            }
+        }
         let rows: Vec<Value> = all
             .find(query)
             .map(|d| {
@@ -316,7 +341,7 @@ impl Answers {
             to: wish.to.as_deref().map(|t| moment("to", t)).transpose()?,
             nonce: wish.nonce.clone(),
             max_gap: self.max_gap,
-            issued: self.clock.now(),
+            issued: self.now(),
         };
         let open = |seq| {
             let state = PollState::of(&self.log, seq, &mut self.snapshots())

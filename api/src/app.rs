@@ -7,6 +7,7 @@ use crate::scopefile;
 use crate::sources::{self, Sources};
 use crate::{answers, keys, log};
 use isoledger_collectors::{Clock, Stopwatch};
+use isoledger_core::Digest;
 use isoledger_core::model::Scope;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::record::Body;
@@ -14,6 +15,7 @@ use isoledger_ledger::log::{IndexState, Ledger, OpenError, OpenOptions, OpenRepo
 use isoledger_ledger::read::ReadLog;
 use isoledger_ledger::recorder::{EvidenceBytes, InForce, Recorder, Resume, View};
 use isoledger_ledger::state::{PollState, Snapshots, poll_at_seq};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,18 +55,46 @@ pub(crate) fn ledger(config: &Config, clock: &Stopwatch) -> Result<(Ledger, Arc<
     let dir = config.data();
     let mut progress = |p| tracing::info!("opening the log: {p:?}");
     let options = OpenOptions { progress: Some(&mut progress), ..OpenOptions::at(clock.now()) };
+    let begun = config.key().with_extension("begun");
     match Ledger::open(&dir, signer.clone(), options) {
         Ok((ledger, report)) => {
             tell(&report);
+            mark(&begun, &ledger)?;
             Ok((ledger, signer))
         }
+        // A disk that is not mounted looks like a log that never was. One key must not sign two beginnings.
+        Err(OpenError::Missing { .. }) if begun.exists() => fail(format!(
+            "{} says that this key has begun a log, and {} holds none: mount its disk or restore a copy. A new log \
+             needs a new origin and a new key",
+            begun.display(),
+            dir.display()
+        )),
         Err(OpenError::Missing { .. } | OpenError::Unfinished { .. }) => {
             let ledger =
                 Ledger::create(&dir, &config.log.origin, &config.log.domain, signer.clone(), clock.now())?;
+            mark(&begun, &ledger)?;
             tracing::info!(dir = %dir.display(), "began a new log");
             Ok((ledger, signer))
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+// Notes beside the key that it has begun a log, and which.
+fn mark(path: &Path, ledger: &Ledger) -> Result<(), Failure> {
+    let line = format!("{} {}\n", ledger.origin(), Digest::of(&ledger.entry(0)?));
+    match std::fs::read_to_string(path) {
+        Ok(text) if text == line => Ok(()),
+        Ok(text) => fail(format!(
+            "{} says that this key has begun the log {:?}, and the one found is {:?}; restore the right one",
+            path.display(),
+            text.trim_end(),
+            line.trim_end()
+        )),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            keys::write_secret(path, line.as_bytes()).map_err(|e| Failure(format!("{}: {e}", path.display())))
+        }
+        Err(e) => fail(format!("{}: {e}", path.display())),
     }
 }
 
@@ -110,7 +140,9 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
     let resume = match &state {
         None => None,
         Some(state) => {
-            if let Some(digest) = state.manager().evidence {
+            // What another reader made of the evidence is not what this one would.
+            let same = state.manager().reader == sources.manager.reader();
+            if let (Some(digest), true) = (state.manager().evidence, same) {
                 in_force = Some(InForce {
                     declared: state.parsed.declared.clone(),
                     evidence: EvidenceBytes::new(ledger.content(&digest)?),

@@ -83,6 +83,13 @@ pub(crate) struct Sides {
     observed: Option<PortReading>,
 }
 
+impl Sides {
+    /// Whether, since `then`, the switch's side changed and the cloud manager's did not.
+    pub(crate) fn only_switch_moved(&self, then: &Sides) -> bool {
+        self.declared == then.declared && self.networks == then.networks && self.observed != then.observed
+    }
+}
+
 /// The sides of `id`, with what is declared of `networks`.
 pub(crate) fn sides(
     id: &PortId,

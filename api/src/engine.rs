@@ -12,7 +12,7 @@ use isoledger_core::json::to_canonical;
 use isoledger_core::judge::Inconsistent;
 use isoledger_core::model::{Declared, Failure, Observed, PortId, Scope, Window};
 use isoledger_core::record::Body;
-use isoledger_core::{Digest, Timestamp};
+use isoledger_core::{Digest, Span, Timestamp};
 use isoledger_ledger::log::Ledger;
 use isoledger_ledger::read::ReadLog as _;
 use isoledger_ledger::recorder::{EvidenceBytes, InForce, Look, Readings, Recorder, Source, View};
@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, block_in_place};
+
+/// How long past its deadline a reader may take before it is given up.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How an engine polls; see the configuration.
 #[derive(Clone, Debug)]
@@ -121,6 +124,7 @@ impl Engine {
 
     /// Polls every source once and records it. A poll in which everything failed is still a poll.
     pub(crate) async fn poll(&mut self) -> Result<Polled, PollError> {
+        self.set_clock();
         let started = self.clock.now();
         self.crawl(started).await;
         let switches = self.read_switches(None).await;
@@ -161,6 +165,17 @@ impl Engine {
             failures: manager.chain(switches).collect(),
             recording: answered.elapsed(),
         })
+    }
+
+    // Within a poll time is the monotonic clock's; between polls the system's counts, or time asleep would vanish.
+    fn set_clock(&mut self) {
+        let Some(system) = Stopwatch::from_system() else { return };
+        let (now, then) = (system.now(), self.clock.now());
+        if now >= then {
+            self.clock = Arc::new(system);
+        } else if then.since(now) > Span::from_secs(1) {
+            tracing::warn!(system = %now, ours = %then, "the system clock is behind; going on with ours");
+        }
     }
 
     // Reads the cloud manager when its own period is over.
@@ -214,15 +229,26 @@ impl Engine {
             let task = tasks.spawn(async move {
                 // Never closed, so acquiring cannot fail; were it, reading unbounded is the lesser harm.
                 let _turn = gate.acquire_owned().await;
-                let reading = reader.read(&*clock, Instant::now() + patience).await;
-                (name, reader, reading)
+                let begun = clock.now();
+                let reading = reader.read(&*clock, Instant::now() + patience);
+                // Readers keep their deadline; one that does not must not stop everybody else's polls.
+                let reading = tokio::time::timeout(patience + GRACE, reading).await.ok();
+                (name, reader, begun, reading)
             });
             asked.insert(task.id(), known);
         }
         let mut out = BTreeMap::new();
         while let Some(done) = tasks.join_next().await {
             let (name, reader, reading) = match done {
-                Ok(read) => read,
+                Ok((name, reader, _, Some(reading))) => (name, reader, reading),
+                Ok((name, reader, started, None)) => {
+                    self.sources.remake(&name);
+                    let window = Window { started, ended: self.clock.now() };
+                    let outcome = Err((Failure::Silent, "the reader did not keep its deadline".into()));
+                    let reader = reader.reader();
+                    out.insert(name, Source { reader, identity: None, window, outcome, evidence: None });
+                    continue;
+                }
                 // A defect in a reader is that switch's failure and nobody else's.
                 Err(e) => {
                     let Some((name, reader, started)) = asked.remove(&e.id()) else { continue };
@@ -320,6 +346,15 @@ impl Engine {
                     tracing::info!(port = %id, ?networks, "still moving");
                     readings.moving.insert(id);
                 }
+            }
+        }
+        // What the first look saw and the second does not, with nothing declared in between, was there and went without
+        // the cloud manager: that is no agreement, and the port is not known to have been alone.
+        for (id, (networks, then)) in &looked {
+            let now = disputes::sides(id, networks, &after.declared, &scope, &observed(readings));
+            if now.only_switch_moved(then) {
+                tracing::warn!(port = %id, ?networks, "the switch moved and the cloud manager did not");
+                readings.moving.insert(id.clone());
             }
         }
         let last = match readings.moving.len() == known {

@@ -6,7 +6,7 @@ use crate::answers;
 use crate::engine::Polled;
 use crate::failure::Failure;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,6 +18,7 @@ use isoledger_ledger::read::{ReadError, ReadLog};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 /// What handlers share.
@@ -72,8 +73,26 @@ async fn authorise(State(s): State<Shared>, request: Request, next: Next) -> Res
             let detail = "send the token of http.token-file as: Authorization: Bearer TOKEN";
             return problem(StatusCode::UNAUTHORIZED, "no or wrong token", detail);
         }
+    } else if !from_here(&request) {
+        let detail =
+            "without a token only programs of this host are answered, and no web page: set http.token-file";
+        return problem(StatusCode::FORBIDDEN, "not from here", detail);
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+// Whether a request names this host as it names itself, and comes from no web page: a page of a stranger could
+// otherwise ask in its reader's place, under a name that it lets point here.
+fn from_here(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("");
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let here = name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    here && !request.headers().contains_key(header::ORIGIN)
 }
 
 async fn index() -> Response {
@@ -141,13 +160,21 @@ async fn health(State(s): State<Shared>) -> Response {
 }
 
 async fn networks(State(s): State<Shared>) -> Response {
-    Json(s.0.answers.networks()).into_response()
+    match blocking(move || s.0.answers.network_rows()).await {
+        Ok(Ok(rows)) => Json(json!({ "networks": rows })).into_response(),
+        Ok(Err(Failure(e))) => broken(&e),
+        Err(e) => broken(&e),
+    }
 }
 
 async fn network(State(s): State<Shared>, Path(name): Path<String>) -> Response {
-    match s.0.answers.network(&name) {
-        Some(v) => Json(v).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "no such network", "no poll knows a network of this name"),
+    match blocking(move || s.0.answers.network(&name)).await {
+        Err(e) => broken(&e),
+        Ok(Err(Failure(e))) => broken(&e),
+        Ok(Ok(Some(v))) => Json(v).into_response(),
+        Ok(Ok(None)) => {
+            problem(StatusCode::NOT_FOUND, "no such network", "no poll knows a network of this name")
+        }
     }
 }
 
@@ -191,9 +218,17 @@ async fn attestation(
 
 async fn poll(State(s): State<Shared>) -> Response {
     let (done, result) = oneshot::channel();
-    if s.0.polls.try_send(done).is_err() {
-        let detail = "a poll on demand is waiting already; ask again when it is done";
-        return problem(StatusCode::TOO_MANY_REQUESTS, "too many polls", detail);
+    match s.0.polls.try_send(done) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => {
+            let detail =
+                "as many polls on demand as are allowed are waiting already; ask again when they are done";
+            return problem(StatusCode::TOO_MANY_REQUESTS, "too many polls", detail);
+        }
+        Err(TrySendError::Closed(_)) => {
+            let detail = "the service no longer polls; its log says why";
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "no polls any more", detail);
+        }
     }
     match result.await {
         Ok(Ok(polled)) => Json(answers::polled(&polled)).into_response(),

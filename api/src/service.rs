@@ -179,7 +179,7 @@ async fn poll_loop(
             }
             Err(e) => {
                 tracing::error!(error = %e, "poll failed");
-                let fatal = !matches!(&e, PollError::Append(a) if !a.is_fatal());
+                let fatal = matches!(&e, PollError::Append(a) if a.is_fatal());
                 if let Some(ask) = ask {
                     let _ = ask.send(Err(e.to_string()));
                 }

@@ -25,7 +25,8 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn poll(seq: u64) -> Pending {
-    let manifest: Vec<u8> = (0..32u64).flat_map(|n| *Digest::of(&[seq, n].map(u64::to_be_bytes).concat()).as_bytes()).collect();
+    let manifest: Vec<u8> =
+        (0..32u64).flat_map(|n| *Digest::of(&[seq, n].map(u64::to_be_bytes).concat()).as_bytes()).collect();
     let digest = Digest::of(&manifest);
     let opening = Opening { opening: *Digest::of(&seq.to_be_bytes()).as_bytes(), digest };
     let body = Body::Poll(Poll {

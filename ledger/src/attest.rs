@@ -16,6 +16,7 @@ use isoledger_core::model::Owner;
 use isoledger_core::note::{NoteError, NoteSigner};
 use isoledger_core::range::{PollVerdict, RangeFold};
 use isoledger_core::record::{Body, Poll, Record, RecordError};
+use isoledger_core::slice::{ExitView, NetworkSection};
 use isoledger_core::{Digest, Span, Timestamp, VlanId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -156,7 +157,7 @@ pub fn attest(
     let published = log.published()?;
     let size = published.head.size;
     let plan = Plan::new(log, size, request, &mut open)?;
-    let mut build = Build::new(log.origin(), plan.vlan);
+    let mut build = Build::new(log.origin(), plan.vlan, &plan.project);
     let mut packer = Packer::new();
     let mut entries = Vec::new();
     let mut fold = RangeFold::new(plan.from, request.max_gap);
@@ -276,9 +277,11 @@ impl Plan {
             from: request.from.map_or("the beginning".into(), |t| t.to_string()),
             to: request.to.map_or("now".into(), |t| t.to_string()),
         };
-        let to = request.to.or(last_end).ok_or_else(none)?;
-        // Without a start the range is the longest run up to its end in which the network is on one VLAN.
+        let mut to = request.to.or(last_end).ok_or_else(none)?;
+        // Without a start the range is the longest run up to its end in which the network is on one VLAN and the
+        // project's to see: who had the name before is nobody's business.
         let mut first: Option<(u64, Poll, Opened, VlanId)> = None;
+        let mut project = request.project.clone();
         let mut opened: BTreeMap<u64, Opened> = BTreeMap::new();
         for (seq, p) in polls.iter().rev() {
             let o = match opened.get(&p.version) {
@@ -293,12 +296,26 @@ impl Plan {
                     o
                 }
             };
-            let vlan = o.assembly.networks.get(&request.network).map(|s| s.vlan);
-            match (vlan, &first) {
+            let section = o.assembly.networks.get(&request.network);
+            match (section, &first) {
+                // Gone since: the range ends with the last poll that knew it.
                 (None, None) if request.from.is_none() && request.to.is_none() => continue,
                 (None, _) => break,
-                (Some(v), Some((.., known))) if v != *known => break,
-                (Some(v), _) => first = Some((*seq, p.clone(), o, v)),
+                (Some(s), Some((.., known))) if s.vlan != *known => break,
+                (Some(s), _) => {
+                    let asked = project.get_or_insert_with(|| match &s.owner {
+                        Owner::Project(p) => p.clone(),
+                        Owner::Admin => "admin".into(),
+                    });
+                    if !is_theirs(s, asked) {
+                        break;
+                    }
+                    if first.is_none() && request.to.is_none() {
+                        to = p.ended;
+                    }
+                    let vlan = s.vlan;
+                    first = Some((*seq, p.clone(), o, vlan));
+                }
             }
             if request.from.is_some() && first.is_some() {
                 break;
@@ -319,30 +336,34 @@ impl Plan {
                 }
             }
         }
-        let section = first_opened.assembly.networks.get(&request.network).ok_or_else(none)?;
-        let project = request.project.clone().unwrap_or_else(|| match &section.owner {
-            Owner::Project(p) => p.clone(),
-            Owner::Admin => "admin".into(),
-        });
+        let project = project.ok_or_else(none)?;
         let domain = first_opened.assembly.common.scope.domain.clone();
         Ok(Plan { start, end, from, to, vlan, domain, project })
     }
+}
+
+// Whether a network's section may be shown to a project.
+fn is_theirs(section: &NetworkSection, project: &str) -> bool {
+    let admin = section.owner == Owner::Admin && project == "admin";
+    admin || isoledger_core::assemble::may_join(&section.owner, &section.access, project)
 }
 
 // Versions and texts, as they are met.
 struct Build {
     origin_hash: Digest,
     vlan: VlanId,
+    project: String,
     versions: BTreeMap<u64, (Version, Judgement, u64)>,
     texts: BTreeMap<Digest, String>,
     leases: BTreeMap<u64, Digest>,
 }
 
 impl Build {
-    fn new(origin: &str, vlan: VlanId) -> Build {
+    fn new(origin: &str, vlan: VlanId, project: &str) -> Build {
         Build {
             origin_hash: Digest::of(origin.as_bytes()),
             vlan,
+            project: project.to_owned(),
             versions: BTreeMap::new(),
             texts: BTreeMap::new(),
             leases: BTreeMap::new(),
@@ -367,17 +388,15 @@ impl Build {
             vlan: self.vlan,
             seq,
             at: poll.started,
-            hint: format!("for example --to {}", poll.started),
+            hint: format!("ending before {} or beginning after {}", poll.started, poll.ended),
         };
         let section = a.networks.get(&request.network).filter(|s| s.vlan == self.vlan).ok_or_else(broken)?;
         let slice = a.slices.get(&self.vlan.get()).ok_or_else(broken)?;
         let lease = slots.lease(self.vlan).ok_or_else(broken)?;
-        if let Some(project) = &request.project {
-            let admin = section.owner == Owner::Admin && project == "admin";
-            if !admin && !isoledger_core::assemble::may_join(&section.owner, &section.access, project) {
-                let (project, network) = (project.clone(), request.network.clone());
-                return Err(AttestError::Project { project, network, seq });
-            }
+        // Every lease's key is handed out below, so every lease is asked whose it is.
+        if !is_theirs(section, &self.project) {
+            let (project, network) = (self.project.clone(), request.network.clone());
+            return Err(AttestError::Project { project, network, seq });
         }
         let judgement = judge(&CommonIndex::new(&a.common), slice, section, &BTreeSet::new())
             .map_err(|source| AttestError::Inconsistent { seq, source })?;
@@ -417,7 +436,7 @@ struct Claims {
     leases: BTreeSet<u64>,
     scope_changes: Vec<u64>,
     exceptions: Vec<u64>,
-    exits: BTreeSet<isoledger_core::slice::ExitView>,
+    exits: BTreeSet<ExitView>,
     not_assessed: BTreeSet<isoledger_core::judge::NotAssessed>,
 }
 

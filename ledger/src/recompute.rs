@@ -8,9 +8,10 @@
 use crate::read::{ReadError, ReadLog};
 use crate::state::{PollState, Snapshots, StateError};
 use isoledger_core::Digest;
+use isoledger_core::content::MovingPort;
 use isoledger_core::json::to_canonical;
 use isoledger_core::lease::Slots;
-use isoledger_core::model::{Declared, Reader};
+use isoledger_core::model::{Declared, PortId, Reader};
 use isoledger_core::record::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +74,9 @@ pub enum RecomputeError {
         reason: String,
     },
     /// The slices do not lead to the root.
-    #[error("entry {seq}: slices and common part lead to VLAN tree root {computed}, the entry states {stated}")]
+    #[error(
+        "entry {seq}: slices and common part lead to VLAN tree root {computed}, the entry states {stated}"
+    )]
     Root {
         /// The entry.
         seq: u64,
@@ -89,6 +92,16 @@ pub enum RecomputeError {
         seq: u64,
         /// The VLAN.
         vlan: u16,
+    },
+    /// A port's time in transition does not continue from the poll before.
+    #[error(
+        "entry {seq}: port {port} is said to be in transition, and for how long does not follow from the poll before"
+    )]
+    Moving {
+        /// The entry.
+        seq: u64,
+        /// The port.
+        port: PortId,
     },
     /// The scope in force is not the one recorded last.
     #[error("entry {seq}: the poll follows scope entry {found}; the newest before it is {newest:?}")]
@@ -118,6 +131,7 @@ pub fn recompute(
     let mut seen: BTreeSet<Digest> = BTreeSet::new();
     let mut last: Option<(Digest, u64, Slots)> = None;
     let mut verdicts: Vec<&'static str> = Vec::new();
+    let mut moving: Option<Vec<MovingPort>> = None;
     let mut scope: Option<(u64, Digest)> = None;
     let mut archived = 0;
     // What was archived is said by later entries, so it is looked for first.
@@ -143,14 +157,17 @@ pub fn recompute(
         out.polls += 1;
         let state = match PollState::of(log, seq, &mut cache) {
             Ok(state) => state,
-            Err(_) if seq < archived => {
+            Err(StateError::Missing { .. }) if seq < archived => {
                 out.without_content += 1;
                 last = None;
+                moving = None;
                 continue;
             }
             Err(e) => return Err(RecomputeError::State { seq, source: Box::new(e) }),
         };
         let digest = state.parsed.digest;
+        check_moving(moving.as_deref(), &state)?;
+        moving = Some(state.parsed.snapshot.moving.clone());
         let same = last.as_ref().is_some_and(|(d, version, _)| *d == digest && *version == poll.version);
         if !same {
             let snapshot = &state.parsed.snapshot;
@@ -187,11 +204,8 @@ fn check_evidence(
     out: &mut Recomputed,
 ) -> Result<(), RecomputeError> {
     let seq = state.seq;
-    let fault = |name: &str, reason: String| RecomputeError::Evidence {
-        seq,
-        source_name: name.to_owned(),
-        reason,
-    };
+    let fault =
+        |name: &str, reason: String| RecomputeError::Evidence { seq, source_name: name.to_owned(), reason };
     let switches = state.switches().map(|(name, source, observed)| {
         (name.to_owned(), source, observed.map(|o| to_canonical(&**o)), false)
     });
@@ -220,6 +234,21 @@ fn check_evidence(
             return Err(fault(&name, "reading the evidence again gives another state".into()));
         }
         out.states += 1;
+    }
+    Ok(())
+}
+
+// A port in transition is excused for a while, so nobody may begin to count anew.
+fn check_moving(before: Option<&[MovingPort]>, state: &PollState) -> Result<(), RecomputeError> {
+    let Some(before) = before else { return Ok(()) };
+    for m in &state.parsed.snapshot.moving {
+        let good = match before.iter().find(|b| b.port == m.port) {
+            Some(b) => m.polls == b.polls.saturating_add(1) && m.since == b.since,
+            None => m.polls == 1 && m.since == state.poll.started,
+        };
+        if !good {
+            return Err(RecomputeError::Moving { seq: state.seq, port: m.port.clone() });
+        }
     }
     Ok(())
 }

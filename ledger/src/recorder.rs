@@ -6,7 +6,9 @@
 //! A state is a function of its reader and its evidence, so evidence that has the digest it had in the poll before is
 //! not encoded, assembled or judged again: a poll in which nothing changed costs a snapshot of digests and a manifest.
 
-use isoledger_core::assemble::{Assembly, Committed, Inputs, SourceView, SwitchView, active_moving, assemble};
+use isoledger_core::assemble::{
+    Assembly, Committed, Inputs, SourceView, SwitchView, active_moving, assemble,
+};
 use isoledger_core::content::{Manifest, MovingPort, NamedSource, Opening, Snapshot, SourceState};
 use isoledger_core::json::to_canonical;
 use isoledger_core::judge::{Inconsistent, Judgement, judge_since};

@@ -306,7 +306,10 @@ impl PollState {
         }
         places.sort_unstable();
         if let Some(twice) = places.windows(2).find(|w| w[0] == w[1]) {
-            return Err(format!("port {} of switch {} is listed twice as read again", twice[0].1, twice[0].0));
+            return Err(format!(
+                "port {} of switch {} is listed twice as read again",
+                twice[0].1, twice[0].0
+            ));
         }
         Ok(())
     }
@@ -370,10 +373,11 @@ impl PollState {
     /// When a port was last read in this poll: its second reading if there was one, else that of its switch.
     pub fn port_window(&self, port: &PortId) -> Option<Window> {
         let i = self.index(&port.switch)?;
-        let again =
-            self.manifest.rereads.iter().find(|(at, name, ..)| {
-                usize::try_from(*at).is_ok_and(|at| at == i) && *name == port.port
-            });
+        let again = self
+            .manifest
+            .rereads
+            .iter()
+            .find(|(at, name, ..)| usize::try_from(*at).is_ok_and(|at| at == i) && *name == port.port);
         let offsets = again.map_or(self.manifest.switches[i], |(_, _, from, to)| (*from, *to));
         Some(Manifest::window(self.poll.started, offsets))
     }
@@ -695,4 +699,343 @@ pub fn state_at_time(
 ) -> Result<Option<PollState>, StateError<ReadError>> {
     let seq = log.seq_at_time(time).map_err(|source| StateError::Log { seq: 0, source })?;
     seq.map(|seq| PollState::of(log, seq, cache)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::divergence::{Divergences, FactsMaker};
+    use crate::log::Ledger;
+    use crate::recorder::{EvidenceBytes, InForce, Readings, Recorder, Source};
+    use crate::sequence::Pending;
+    use isoledger_core::model::{
+        Access, Attachment, BypassReading, Channel, Failure, Network, NetworkVlan, Owner, PortReading,
+        PortState, Reader, ScopeSwitch,
+    };
+    use isoledger_core::note::NoteSigner;
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    const ORIGIN: &str = "audit.example/moc";
+    // What evidence begins with here, to tell it from what is loaded.
+    const EVIDENCE: &[u8] = b"evidence of ";
+
+    fn t(s: u64) -> Timestamp {
+        Timestamp::from_millis(1_772_446_000_000 + s * 1000).unwrap()
+    }
+
+    fn window(from: u64, to: u64) -> Window {
+        Window { started: t(from), ended: t(to) }
+    }
+
+    fn reader() -> Reader {
+        Reader { dialect: "test".into(), version: 1 }
+    }
+
+    fn scope() -> Arc<Scope> {
+        let switches = ["sw0", "sw1"].map(|s| (s.to_owned(), ScopeSwitch::default())).into();
+        Arc::new(Scope { domain: "moc".into(), switches, ..Scope::default() })
+    }
+
+    fn declared() -> Declared {
+        let mut d = Declared::default();
+        let access = Access::Projects(["red".to_owned()].into());
+        let vlan = |id: &str| match id.parse().ok().and_then(VlanId::new) {
+            Some(v) => NetworkVlan::Id(v),
+            None => NetworkVlan::Unassessable(id.into()),
+        };
+        for (name, id) in [("red-net", "100"), ("odd-net", "4096")] {
+            let owner = Owner::Project("red".into());
+            d.networks.insert(name.into(), Network { vlan: vlan(id), owner, access: access.clone() });
+        }
+        d.attachments.insert(Attachment {
+            network: "red-net".into(),
+            project: Some("red".into()),
+            node: "n1".into(),
+            nic: "eth0".into(),
+            mac: None,
+            port: Some(PortId::new("sw0", "p1")),
+            channel: Channel::Tagged(VlanId::new(100).unwrap()),
+        });
+        d
+    }
+
+    fn observed(ports: &[(&str, u16)]) -> Observed {
+        let port = |v: &u16| PortState {
+            tagged: isoledger_core::VlanSet::one(VlanId::new(*v).unwrap()),
+            ..PortState::default()
+        };
+        Observed {
+            ports: ports.iter().map(|(p, v)| ((*p).to_owned(), PortReading::Read(port(v)))).collect(),
+            bypasses: BypassClass::ALL.map(|c| (c, BypassReading::Clean)).into(),
+            anomalies: Vec::new(),
+        }
+    }
+
+    // One poll at `at`, in seconds; `None` for a switch that is silent.
+    fn readings(at: u64, sw0: Option<&[(&str, u16)]>) -> Readings {
+        let source = |outcome: Result<Observed, (Failure, String)>| Source {
+            reader: reader(),
+            identity: None,
+            window: window(at + 1, at + 2),
+            evidence: outcome
+                .as_ref()
+                .ok()
+                .map(|o| EvidenceBytes::new([EVIDENCE, &json::to_canonical(o)].concat())),
+            outcome,
+        };
+        let sw0 = sw0.map(observed).ok_or((Failure::Silent, "no answer".to_owned()));
+        Readings {
+            started: t(at),
+            ended: t(at + 4),
+            manager: reader(),
+            manager_identity: None,
+            manager_failure: None,
+            in_force: Some(InForce {
+                declared: Arc::new(declared()),
+                evidence: EvidenceBytes::new(EVIDENCE.to_vec()),
+                window: window(at, at + 1),
+            }),
+            switches: [("sw0", source(sw0)), ("sw1", source(Ok(observed(&[]))))]
+                .map(|(name, s)| (name.to_owned(), s))
+                .into(),
+            moving: BTreeSet::new(),
+            rereads: [(PortId::new("sw0", "p2"), window(at + 3, at + 4))].into(),
+        }
+    }
+
+    fn entropy() -> impl FnMut() -> [u8; 32] {
+        let mut n = 0u64;
+        move || {
+            n += 1;
+            Digest::of(&n.to_be_bytes()).0
+        }
+    }
+
+    struct Log {
+        records: Vec<(Record, Opening)>,
+        content: HashMap<Digest, Vec<u8>>,
+    }
+
+    fn log(polls: Vec<Readings>) -> Log {
+        let mut entropy = entropy();
+        let mut recorder = Recorder::new(ORIGIN, scope(), 0, None, &mut entropy);
+        let mut log = Log { records: Vec::new(), content: HashMap::new() };
+        for (seq, readings) in (1..).zip(polls) {
+            let look = recorder.look(&readings, seq, &mut entropy).unwrap();
+            let p = recorder.prepare(&readings, look, seq, &mut entropy);
+            let record = Record {
+                origin: ORIGIN.into(),
+                seq,
+                time: readings.ended,
+                prev: Digest::ZERO,
+                body: p.body.clone(),
+            };
+            log.records.push((record, p.opening));
+            log.content.extend(p.content.iter().cloned());
+            recorder.recorded(p);
+        }
+        log
+    }
+
+    impl Log {
+        fn load(&self, at: usize, cache: &mut Snapshots) -> Result<PollState, StateError<Infallible>> {
+            let (record, opening) = &self.records[at];
+            PollState::load(record, opening, &|d| Ok(self.content.get(d).cloned()), cache)
+        }
+
+        // The same log with another content in place of what `digest` names, committed to by the first poll.
+        fn with_manifest(&self, edit: impl FnOnce(&mut Manifest)) -> Log {
+            let (record, opening) = &self.records[0];
+            let mut manifest: Manifest =
+                json::from_canonical("manifest", &self.content[&opening.digest], MAX_CONTENT).unwrap();
+            edit(&mut manifest);
+            let bytes = json::to_canonical(&manifest);
+            let opening = Opening { digest: Digest::of(&bytes), ..*opening };
+            let mut record = record.clone();
+            if let Body::Poll(p) = &mut record.body {
+                p.content = opening.commit(&Digest::of(ORIGIN.as_bytes()), record.seq);
+            }
+            let mut content = self.content.clone();
+            content.insert(opening.digest, bytes);
+            Log { records: vec![(record, opening)], content }
+        }
+    }
+
+    #[test]
+    fn everything_a_poll_knew() {
+        let log = log(vec![
+            readings(10, Some(&[("p1", 100)])),
+            readings(20, Some(&[("p1", 100)])),
+            readings(30, Some(&[("p1", 100), ("p2", 100)])),
+            readings(40, None),
+        ]);
+        let mut cache = Snapshots::default();
+        let state: Vec<PollState> = (0..4).map(|at| log.load(at, &mut cache).unwrap()).collect();
+        assert!(Arc::ptr_eq(&state[0].parsed, &state[1].parsed), "unchanged polls share what they knew");
+        assert!(Arc::ptr_eq(&state[0].parsed.declared, &state[2].parsed.declared));
+        let sw1 = |s: &PollState| s.parsed.observed[1].clone().unwrap();
+        assert!(Arc::ptr_eq(&sw1(&state[0]), &sw1(&state[3])), "and changed ones what did not change");
+
+        assert_eq!((state[1].started(), state[1].ended()), (t(20), t(24)));
+        assert_eq!(state[1].manager_window(), window(20, 21));
+        assert_eq!(state[1].switch_window("sw0"), Some(window(21, 22)));
+        assert_eq!(state[1].port_window(&PortId::new("sw0", "p1")), Some(window(21, 22)));
+        assert_eq!(state[1].port_window(&PortId::new("sw0", "p2")), Some(window(23, 24)));
+        assert_eq!(state[1].port_window(&PortId::new("sw1", "p2")), Some(window(21, 22)));
+        assert_eq!(state[1].switch_window("sw9"), None);
+        assert_eq!(state[1].declared(), &declared());
+        assert_eq!(state[0].observed("sw0"), Some(&observed(&[("p1", 100)])));
+        assert_eq!(state[3].observed("sw0"), None);
+        assert_eq!(state[3].switch("sw0").and_then(|s| s.failure), Some(Failure::Silent));
+
+        let judged: Vec<_> = state.iter().map(PollState::judge_all).collect();
+        let verdicts: Vec<Verdict> = judged.iter().map(|j| j["red-net"].verdict).collect();
+        use Verdict::*;
+        assert_eq!(verdicts, [Isolated, Isolated, Violated, Unknown]);
+        let place = Place::Port(PortId::new("sw0", "p2"));
+        assert_eq!(
+            judged[2]["red-net"].findings,
+            [NamedFinding { finding: FindingKind::UnregisteredPort, place }]
+        );
+        let place = Place::Switch("sw0".into());
+        assert_eq!(judged[3]["red-net"].findings, [NamedFinding { finding: FindingKind::Silent, place }]);
+        let odd = &judged[0]["odd-net"];
+        assert_eq!((odd.verdict, odd.vlan), (Unknown, None));
+        assert_eq!(odd.reason.as_deref(), Some("its VLAN id is \"4096\"; only 1 to 4094 can be judged"));
+    }
+
+    #[test]
+    fn the_cache_forgets() {
+        let log = log((0..6).map(|i| readings(10 * i, Some(&[("p1", 100 + i as u16)]))).collect());
+        let mut cache = Snapshots::with_capacity(2);
+        let first = log.load(0, &mut cache).unwrap();
+        for at in 0..6 {
+            log.load(at, &mut cache).unwrap();
+            assert!(cache.kept.len() <= 2);
+        }
+        let again = log.load(0, &mut cache).unwrap();
+        assert!(!Arc::ptr_eq(&first.parsed, &again.parsed));
+        assert_eq!(first.parsed.snapshot, again.parsed.snapshot);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let good = log(vec![readings(10, Some(&[("p1", 100)])), readings(20, Some(&[("p1", 100)]))]);
+        let load = |log: &Log| log.load(0, &mut Snapshots::default());
+        assert!(load(&good).is_ok());
+
+        let mut log = Log { records: good.records.clone(), content: good.content.clone() };
+        log.records[0].1 = log.records[1].1;
+        assert!(matches!(load(&log), Err(StateError::Opening { seq: 1 })));
+        log.records[0] = good.records[0].clone();
+        log.records[0].0.body = Body::LogRecovered { reason: "torn-tail".into(), size: 1 };
+        assert!(matches!(load(&log), Err(StateError::NotAPoll { seq: 1, .. })));
+        log.records[0] = good.records[0].clone();
+        if let Body::Poll(p) = &mut log.records[0].0.body {
+            p.semantics = SEMANTICS + 1;
+        }
+        assert!(matches!(load(&log), Err(StateError::Semantics { .. })));
+
+        // Every piece of content: missing, and other bytes under its digest.
+        let whole = load(&good).unwrap();
+        let second = good.records[1].1.digest;
+        let loaded = |d: &&Digest| !good.content[*d].starts_with(EVIDENCE);
+        for digest in good.content.keys().filter(loaded).filter(|d| **d != second) {
+            let mut log = Log { records: good.records.clone(), content: good.content.clone() };
+            log.content.remove(digest);
+            assert!(matches!(load(&log), Err(StateError::Missing { .. })), "{digest}");
+            log.content.insert(*digest, b"{}".to_vec());
+            assert!(matches!(load(&log), Err(StateError::Digest { .. })), "{digest}");
+        }
+
+        let refused = |edit: fn(&mut Manifest)| {
+            let e = load(&good.with_manifest(edit)).map(|s| s.seq);
+            assert!(matches!(e, Err(StateError::Contradiction { .. })), "{e:?}");
+        };
+        assert_eq!(load(&good.with_manifest(|_| ())).unwrap().manifest, whole.manifest);
+        refused(|m| m.switches.truncate(1));
+        refused(|m| m.switches[0] = (5, 4));
+        refused(|m| m.switches[0] = (0, 4001));
+        refused(|m| m.manager = (i64::MIN, i64::MAX));
+        refused(|m| m.rereads[0].0 = 2);
+        refused(|m| m.rereads.push(m.rereads[0].clone()));
+        let other = good.with_manifest(|m| m.v = 2);
+        assert!(matches!(load(&other), Err(StateError::Version { found: 2, .. })));
+        let long_ago = good.with_manifest(|m| m.manager = (i64::MIN, 0));
+        assert_eq!(load(&long_ago).unwrap().manager_window().started.millis(), 0);
+
+        let broken = |d: &Digest| match *d == good.records[0].1.digest {
+            true => Err(std::io::Error::other("disk")),
+            false => Ok(good.content.get(d).cloned()),
+        };
+        let (record, opening) = &good.records[0];
+        let e = PollState::load(record, opening, &broken, &mut Snapshots::default());
+        assert!(matches!(e, Err(StateError::Store { .. })));
+    }
+
+    #[test]
+    fn time_travel_through_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = Arc::new(NoteSigner::new(ORIGIN, &[7; 32]).unwrap());
+        let mut ledger = Ledger::create(&dir.path().join("data"), ORIGIN, "moc", signer, t(0)).unwrap();
+        let mut cache = Snapshots::default();
+        assert!(state_at_seq(&*ledger, 0, &mut cache).unwrap().is_none());
+        let mut entropy = entropy();
+        let mut recorder = Recorder::new(ORIGIN, scope(), 0, None, &mut entropy);
+        let (mut maker, mut all) = (FactsMaker::default(), Divergences::new());
+        let ports: [&[(&str, u16)]; 3] = [&[("p1", 100)], &[("p1", 100), ("p2", 100)], &[("p1", 100)]];
+        for (i, ports) in (1u64..).zip(ports) {
+            let readings = readings(10 * i, Some(ports));
+            let look = recorder.look(&readings, ledger.next_seq(), &mut entropy).unwrap();
+            let p = recorder.prepare(&readings, look, ledger.next_seq(), &mut entropy);
+            let poll = Pending {
+                time: readings.ended,
+                body: p.body.clone(),
+                opening: Some(p.opening),
+                content: p.content.clone(),
+            };
+            let note = Opening { opening: [1; 32], digest: Digest::of(b"seen") };
+            let commitment = note.commit(&Digest::of(ORIGIN.as_bytes()), ledger.next_seq() + 1);
+            let noted = Pending {
+                time: readings.ended,
+                body: Body::DivergenceAcknowledged { commitment },
+                opening: Some(note),
+                content: vec![(note.digest, b"seen".to_vec())],
+            };
+            ledger.append(vec![poll, noted]).unwrap();
+            let state = PollState::of(&*ledger, ledger.next_seq() - 2, &mut cache).unwrap();
+            assert_eq!(state.assembly(), p.view.assembly);
+            all.push(&maker.facts_of(&state, &p.view.assembly, &p.view.judged)).unwrap();
+            recorder.recorded(p);
+        }
+        // Entries: genesis, then a poll and a note three times. Polls end at 14, 24 and 34.
+        for (seq, poll) in [(0, None), (1, Some(1)), (2, Some(1)), (4, Some(3)), (5, Some(5)), (99, Some(5))]
+        {
+            let found = state_at_seq(&*ledger, seq, &mut cache).unwrap();
+            assert_eq!(found.map(|s| s.seq), poll, "entry {seq}");
+        }
+        for (at, poll) in [(9, None), (13, None), (14, Some(1)), (23, Some(1)), (24, Some(3)), (900, Some(5))]
+        {
+            let found = state_at_time(&*ledger, t(at), &mut cache).unwrap();
+            assert_eq!(found.map(|s| s.seq), poll, "at {at} s");
+        }
+        let e = PollState::of(&*ledger, 2, &mut cache).map(|s| s.seq);
+        assert!(matches!(e, Err(StateError::NotAPoll { seq: 2, .. })));
+        let e = PollState::of(&*ledger, 7, &mut cache).map(|s| s.seq);
+        assert!(matches!(e, Err(StateError::Log { seq: 7, .. })));
+
+        // The divergence that the polls left, folded again from the log alone.
+        let mut again = Divergences::new();
+        let mut maker = FactsMaker::default();
+        for seq in [1, 3, 5] {
+            let state = PollState::of(&*ledger, seq, &mut Snapshots::default()).unwrap();
+            again.push(&maker.facts(&state).unwrap()).unwrap();
+        }
+        use crate::projection::Projection as _;
+        assert_eq!(again.rows(), all.rows());
+        let [d] = all.all() else { panic!("{:#?}", all.all()) };
+        assert_eq!((d.onset.after, d.onset.by), (Some(t(13)), t(24)));
+        assert_eq!(d.closed.as_ref().map(|c| (c.after, c.by)), Some((Some(t(20)), t(34))));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::program::{self, Done, Process, Service};
 use isoledger_lab::Lab;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -273,15 +273,32 @@ pub fn findings(row: &Value) -> Vec<(String, String)> {
     row["findings"].as_array().into_iter().flatten().map(|f| (text(&f["finding"]), text(&f["at"]))).collect()
 }
 
+/// Asserts that a directory is still as it was listed.
+///
+/// # Panics
+/// It is not; the files are named.
+#[track_caller]
+pub fn assert_unchanged(dir: &Path, before: &Listing, what: &str) {
+    let now = listing(dir);
+    let names: BTreeSet<&PathBuf> = now.keys().chain(before.keys()).collect();
+    let changed: Vec<_> = names.into_iter().filter(|n| now.get(*n) != before.get(*n)).collect();
+    assert!(changed.is_empty(), "{what}: changed, new or gone: {changed:?}");
+}
+
+/// Files and directories by path, each with its mode and, for files, content.
+pub type Listing = BTreeMap<PathBuf, (u32, Option<Vec<u8>>)>;
+
 /// Everything below a directory: for each file and directory its mode and content.
-pub fn listing(dir: &Path) -> BTreeMap<PathBuf, (u32, Option<Vec<u8>>)> {
+pub fn listing(dir: &Path) -> Listing {
     let mut all = BTreeMap::new();
     let mut stack = vec![dir.to_owned()];
     while let Some(next) = stack.pop() {
         for entry in std::fs::read_dir(&next).expect("a directory of the test") {
             let path = entry.expect("a directory of the test").path();
             let about = std::fs::symlink_metadata(&path).expect("it was listed");
-            let content = about.is_file().then(|| std::fs::read(&path).expect("a file of the test"));
+            // A lock holds the number of the process that took it last, and says nothing when none has it.
+            let is_plain = about.is_file() && !path.ends_with("data/lock");
+            let content = is_plain.then(|| std::fs::read(&path).expect("a file of the test"));
             if about.is_dir() {
                 stack.push(path.clone());
             }

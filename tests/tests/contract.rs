@@ -5,7 +5,7 @@
 use isoledger_core::time::{Span, Timestamp};
 use isoledger_lab::{Lab, World};
 use isoledger_tests::program::{self, Done, LIMIT, Process};
-use isoledger_tests::site::{Site, listing};
+use isoledger_tests::site::{Site, assert_unchanged, listing};
 use isoledger_tests::tlog;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -129,7 +129,7 @@ fn the_demo_refuses_a_directory_with_somebodys_files() {
     let done = program::run(program::command("isoledger").args(["demo", "--once", "--dir"]).arg(dir.path()));
     let done = done.expect(2);
     assert!(done.err.contains("is not empty; the demo needs a new or empty directory"), "{done:?}");
-    assert_eq!(listing(dir.path()), before);
+    assert_unchanged(dir.path(), &before, "somebody's files");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn an_export_is_read_by_a_client_that_knows_nothing_of_ours() {
     let before = listing(&demo.path("data"));
     let refused = demo.isoledger("export --out data").expect(2);
     assert!(refused.err.contains("is a log's own data directory"), "{refused:?}");
-    assert_eq!(listing(&demo.path("data")), before, "openings and evidence are in there");
+    assert_unchanged(&demo.path("data"), &before, "openings and evidence are in there");
     let refused = demo.isoledger("export --out .").expect(2);
     assert!(refused.err.contains("is not empty and holds no export"), "{refused:?}");
 }
@@ -324,14 +324,26 @@ async fn config_goes_before_and_after_the_subcommand_and_in_the_environment() {
         program::run(&mut command)
     };
     for words in [&["status"][..], &["divergences", "--open"], &["audit"], &["state", "--switch", "sw1"]] {
-        let before = run(&|c| drop(c.arg("--config").arg(&config).args(words))).expect(0);
-        let after = run(&|c| drop(c.args(words).arg("--config").arg(&config))).expect(0);
-        let environment = run(&|c| drop(c.env("ISOLEDGER_CONFIG", &config).args(words))).expect(0);
+        let before = run(&|c| {
+            c.arg("--config").arg(&config).args(words);
+        })
+        .expect(0);
+        let after = run(&|c| {
+            c.args(words).arg("--config").arg(&config);
+        })
+        .expect(0);
+        let environment = run(&|c| {
+            c.env("ISOLEDGER_CONFIG", &config).args(words);
+        })
+        .expect(0);
         // Ages differ by milliseconds; everything else is the same.
         let first = |d: &Done| d.out.lines().next().unwrap().to_owned();
         assert_eq!(first(&before), first(&after));
         assert_eq!(first(&before), first(&environment));
-        let none = run(&|c| drop(c.args(words))).expect(2);
+        let none = run(&|c| {
+            c.args(words);
+        })
+        .expect(2);
         assert!(none.err.contains("isoledger.toml") && none.err.contains("isoledger init"), "{}", none.err);
     }
 }

@@ -6,8 +6,9 @@ use crate::cli;
 use crate::config::Config;
 use crate::failure::{Ending, Failure};
 use crate::render::{self, table};
+use isoledger_core::Digest;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 // A JSON string as it is, anything else as JSON.
 pub(crate) fn text(v: &Value) -> String {
@@ -68,7 +69,7 @@ pub(crate) fn status(config: &Config, as_json: bool) -> Result<Ending, Failure> 
         render::print(&networks(&rows));
         render::line(format!("\n{} entries, last poll {}", h["size"], text(&h["lastPoll"])));
     }
-    let good = health.ok && rows.iter().all(|r| r["verdict"] == "isolated");
+    let good = health.ok && !rows.is_empty() && rows.iter().all(|r| r["verdict"] == "isolated");
     Ok(if good { Ending::Fine } else { Ending::Amiss })
 }
 
@@ -212,22 +213,27 @@ pub(crate) fn attest(config: &Config, args: cli::Attest, as_json: bool) -> Resul
     Ok(Ending::Fine)
 }
 
-/// Writes both files whole or not at all.
+/// Writes both files, each whole or not at all, readable by their owner only: the evidence holds slot keys.
 pub(crate) fn write(
     dir: &Path,
     network: &str,
     made: &isoledger_ledger::attest::Made,
-) -> Result<(std::path::PathBuf, std::path::PathBuf), Failure> {
-    // A network's name is the cloud manager's and may hold anything; a file's may not.
-    let stem: String = network
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
-        .collect();
-    let stem = if stem.starts_with('.') { format!("_{stem}") } else { stem };
+) -> Result<(PathBuf, PathBuf), Failure> {
+    // A network's name is the cloud manager's and may hold anything; a file's may not. What is replaced is told apart by
+    // the name's digest, or one network's files could overwrite another's.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let mut stem: String = network.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    if stem != network || stem.starts_with('.') {
+        stem = format!("_{stem}-{}", &Digest::of(network.as_bytes()).to_hex()[..16]);
+    }
     let put = |suffix: &str, text: &str| {
         let path = dir.join(format!("{stem}.{suffix}.json"));
-        let temporary = dir.join(format!(".{stem}.{suffix}.json.new"));
-        let done = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
+        let temporary = dir.join(format!(".{stem}.{suffix}.{}", hex::encode(&crate::keys::entropy()[..8])));
+        let done = crate::keys::write_secret(&temporary, text.as_bytes());
+        let done = done.and_then(|()| std::fs::rename(&temporary, &path));
+        if done.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
         done.map(|()| path.clone()).map_err(|e| Failure(format!("{}: {e}", path.display())))
     };
     let evidence = put("evidence", &made.evidence)?;

@@ -114,6 +114,14 @@ pub(crate) fn run(config: &Path, args: &cli::Audit, as_json: bool) -> Result<End
         let verdicts: Vec<String> =
             result["verdicts"].as_object().into_iter().flatten().map(|(k, v)| format!("{v} {k}")).collect();
         render::line(format!("verdicts recomputed                 {}", verdicts.join(", ")));
+        for (count, what) in [
+            ("withoutContent", "polls could not be recomputed: their content is archived"),
+            ("unknownTypes", "entries are of types this program does not know"),
+        ] {
+            if result[count].as_u64().is_some_and(|n| n > 0) {
+                render::line(format!("{} {what}", result[count]));
+            }
+        }
         if result["keyPinned"] != true {
             render::line("the log's own key was taken at its word; give --key to hold it to yours");
         }

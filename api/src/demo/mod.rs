@@ -15,6 +15,7 @@ use crate::service::{self, Service};
 use isoledger_lab::{Lab, World};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,7 +86,9 @@ fn claim(dir: &Path) -> Result<(), Failure> {
             Ok(())
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(dir).map_err(|e| Failure(format!("{}: {e}", dir.display())))
+            // It will hold keys, and copies of what only its owner may read.
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|e| Failure(format!("{}: {e}", dir.display())))
         }
         Err(e) => fail(format!("{}: {e}", dir.display())),
     }

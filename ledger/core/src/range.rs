@@ -44,7 +44,7 @@ impl Stretch {
 
 /// A time in which polls were violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Violation {
     /// The violation began after this: the start of the last poll before that was not violated, or of the range.
     pub after: Timestamp,

@@ -188,8 +188,9 @@ impl Divergences {
         let moves = self.moves(key, vlans, poll);
         let (cause, movers) = self.cause(&moves, poll);
         let by = moves.parts.iter().map(|p| p.end).max().unwrap_or(poll.ended);
-        let known =
-            !matches!(cause, Cause::Blind) && !(cause == Cause::ReaderChanged && moves.reading.is_none());
+        // What another reader did not see may have been there; a reading that failed failed with this one.
+        let unseen_by_another = cause == Cause::ReaderChanged && moves.reading.is_none();
+        let known = cause != Cause::Blind && !unseen_by_another;
         let all = moves.reading.is_some() || movers.is_empty();
         let bases = moves.parts.iter().filter(|p| p.moved || all).map(|p| p.base.map(|w| w.started));
         // None sorts first: a side without earlier reading makes the interval open.
@@ -445,7 +446,11 @@ impl Divergences {
         let head = self.head.as_ref().map(|h| moment(h.started));
         // Looked at again, after the operator had it looked away from.
         let back = blind.is_some_and(|b| b.blind.why == Why::OutOfScope)
-            || track.source.gaps.iter().any(|g| g.why == Why::OutOfScope && base.is_some_and(|b| g.first > b));
+            || track
+                .source
+                .gaps
+                .iter()
+                .any(|g| g.why == Why::OutOfScope && base.is_some_and(|b| g.first > b));
         let differs = scope_concern(kind, was_allowed, vlans) != scope_concern(kind, is_allowed, vlans);
         moves.parts.push(Part {
             side: Mover::Scope,
@@ -510,7 +515,8 @@ impl Divergences {
         let end = poll.switches.get(switch).map_or(poll.ended, |w| w.ended);
         let (reader, _) = source.map_or((false, false), |s| changed(s, now.map(|n| &n.source), base));
         let failure = now.and_then(|n| n.source.failure);
-        let back = source.and_then(|s| s.gaps.last()).is_some_and(|g| g.why == Why::OutOfScope && g.to == end);
+        let back =
+            source.and_then(|s| s.gaps.last()).is_some_and(|g| g.why == Why::OutOfScope && g.to == end);
         let mut moves = Moves::new(base.map(|r| r.seq));
         moves.reading = Some(match failure {
             None if back => Cause::ScopeChanged,
@@ -639,10 +645,23 @@ impl Divergences {
             moves.parts.extend(port.parts.into_iter().filter(|p| p.moved));
         }
         if moves.parts.is_empty() {
+            // Or nobody knows any more where the network ends, or somebody does again: a move elsewhere.
             let mut part = self.declaration_part(self.manager_read(), poll);
-            part.moved = false;
+            part.moved = facts.declared.as_ref().is_some_and(|d| d.digest != self.manager.declarations);
             moves.parts.push(part);
         }
+        // The switch, met as before.
+        let end = poll.switches.get(switch).map_or(poll.ended, |w| w.ended);
+        let base = self.reads(switch).and_then(|r| r.read).map(|r| r.window);
+        moves.parts.push(Part {
+            side: Mover::Switch,
+            moved: false,
+            base,
+            first: end,
+            end,
+            reader: false,
+            identity: false,
+        });
         moves
     }
 

@@ -93,7 +93,8 @@ impl Teller {
         };
         self.last = Some((declared.clone(), read));
 
-        let mut ports: BTreeMap<&str, BTreeMap<String, PortReading>> = BTreeMap::from([("s", BTreeMap::new())]);
+        let mut ports: BTreeMap<&str, BTreeMap<String, PortReading>> =
+            BTreeMap::from([("s", BTreeMap::new())]);
         let mut bypasses: Vec<(BypassClass, BypassReading)> = Vec::new();
         let (mut rereads, mut moving) = (Vec::new(), Vec::new());
         let (mut failure, mut reader, mut identity) = (None, 1, None);
@@ -147,17 +148,18 @@ impl Teller {
             }
         }
         let scope = Arc::new(scope(&scoped, ports.contains_key("u")));
-        let switches = ports.into_iter().filter(|(name, _)| scope.switches.contains_key(*name)).map(|(name, ports)| {
-            let mut o: Observed = observed(ports);
-            o.bypasses.extend(bypasses.clone());
-            let scene = SwitchScene {
-                outcome: failure.filter(|_| name == "s").map_or(Ok(Arc::new(o)), Err),
-                window: window(at + 1000, at + 2000),
-                reader,
-                identity: identity.clone(),
-            };
-            (name.to_owned(), scene)
-        });
+        let switches =
+            ports.into_iter().filter(|(name, _)| scope.switches.contains_key(*name)).map(|(name, ports)| {
+                let mut o: Observed = observed(ports);
+                o.bypasses.extend(bypasses.clone());
+                let scene = SwitchScene {
+                    outcome: failure.filter(|_| name == "s").map_or(Ok(Arc::new(o)), Err),
+                    window: window(at + 1000, at + 2000),
+                    reader,
+                    identity: identity.clone(),
+                };
+                (name.to_owned(), scene)
+            });
         let scene = Scene {
             seq: self.seq,
             started: at,
@@ -245,7 +247,8 @@ fn change(c: &Change) -> String {
 fn describe(d: &Divergence) -> String {
     let mut text = format!("{} {} {{{}}} {}", d.finding(), d.place(), d.ever, change(&d.onset));
     if let Some(u) = d.unconfirmed {
-        text += &format!("; not confirmed since poll {} ({}..{})", u.seq, seconds(u.started), seconds(u.ended));
+        text +=
+            &format!("; not confirmed since poll {} ({}..{})", u.seq, seconds(u.started), seconds(u.ended));
     }
     if let Some(c) = &d.closed {
         text += &format!("; closed {}", change(c));
@@ -616,7 +619,33 @@ fn networks_come_and_go() {
         "10: p1:red | p1=100
          20: p1:red~ | p1=100
          30: p1:red | p1=100",
-        &["foreign-member nic eth0 of node n-p1 {100} (10,21] declaration-moved; closed (20,31] declaration-moved"],
+        &[
+            "foreign-member nic eth0 of node n-p1 {100} (10,21] declaration-moved; closed (20,31] declaration-moved",
+        ],
+    );
+}
+
+#[test]
+fn a_switch_is_silent_for_a_network_that_came_to_it() {
+    // Red ends at p1 of `s` and has nothing to do with `u`, until nobody knows where it ends.
+    expect(
+        "10: p1:red p2:blue | p1=100 p2=200 u.q9=
+         20: p1:red p2:blue | silent p1=100 p2=200 u.q9=
+         30: p1:red p2:blue p3:blue | silent u.q9=
+         40: p1:red p2:blue p3:blue +green | silent u.q9=",
+        &["silent switch s {100,200,300} (11,22] reading"],
+    );
+    expect(
+        "10: u.q1:red u.q2:blue | u.q1=100 u.q2=200
+         20: u.q1:red u.q2:blue | silent u.q1=100 u.q2=200
+         30: u.q1:red u.q2:blue p1:red | silent u.q1=100 u.q2=200",
+        &["silent switch s {100} (20,32] declaration-moved"],
+    );
+    expect(
+        "10: u.q1:red u.q2:blue | u.q1=100 u.q2=200
+         20: u.q1:red u.q2:blue | silent u.q1=100 u.q2=200
+         30: u.q1:red | silent u.q1=100",
+        &["silent switch s {200} (20,31] declaration-moved"],
     );
 }
 

@@ -15,7 +15,7 @@ use isoledger_core::{Digest, Span, Timestamp, VlanSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const HISTORIES: u64 = 3000;
+const HISTORIES: u64 = 2000;
 const WORKERS: u64 = 4;
 const SWITCHES: [&str; 2] = ["sw0", "sw1"];
 const PORTS: usize = 4;
@@ -688,7 +688,9 @@ fn onset_and_end_hold_the_true_moment_and_nothing_more() {
             .map(|w| {
                 threads.spawn(move || {
                     let mut tally = Tally::default();
-                    (0..HISTORIES).filter(|seed| seed % WORKERS == w).for_each(|seed| history(seed, &mut tally));
+                    (0..HISTORIES)
+                        .filter(|seed| seed % WORKERS == w)
+                        .for_each(|seed| history(seed, &mut tally));
                     tally
                 })
             })
