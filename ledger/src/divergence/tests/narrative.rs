@@ -645,7 +645,7 @@ fn a_switch_is_silent_for_a_network_that_came_to_it() {
         "10: u.q1:red u.q2:blue | u.q1=100 u.q2=200
          20: u.q1:red u.q2:blue | silent u.q1=100 u.q2=200
          30: u.q1:red | silent u.q1=100",
-        &["silent switch s {200} (20,31] declaration-moved"],
+        &["silent switch s {200} (20,32] declaration-moved"],
     );
 }
 
