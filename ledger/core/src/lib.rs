@@ -3,7 +3,7 @@
 //!
 //! # In scope
 //! - The normal form of a domain ([`model`]), its assembly into slices and a common part ([`assemble`],
-//!   [`slice`]), findings and verdicts ([`judge`]), verdicts over a range of polls ([`range`]).
+//!   [`mod@slice`]), findings and verdicts ([`judge`]), verdicts over a range of polls ([`range`]).
 //! - What is written down: records ([`record`]), blinded content commitments ([`content`]), the RFC 6962 tree
 //!   ([`merkle`]), signed notes and checkpoints ([`note`], [`checkpoint`]), tiles ([`tiles`]), the VLAN tree
 //!   ([`vlantree`]) with its leases ([`lease`]).
