@@ -367,7 +367,7 @@ fn expires(bench: &Bench, port: &str, at: &[Position], flip: fn(&mut World, bool
             });
         }
         let polled = bench.service.poll();
-        let looks = std::mem::replace(&mut *now.lock().unwrap(), (false, 0)).1;
+        let looks = std::mem::take(&mut *now.lock().unwrap()).1;
         let rows = NETWORKS.map(|n| bench.service.network(n));
         let told = format!("{port} in poll {poll}: {polled}\n{:#}\n{:#}", rows[0], rows[1]);
         let verdicts: Vec<&str> = rows.iter().map(|r| r["verdict"].as_str().unwrap()).collect();
