@@ -79,7 +79,7 @@ pub(crate) fn load(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_key_survives_and_is_refused_when_others_may_read_it() {

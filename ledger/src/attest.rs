@@ -267,7 +267,7 @@ impl Plan {
                     break;
                 }
                 last_end = Some(p.ended);
-                if !request.from.is_some_and(|from| p.ended <= from) {
+                if request.from.is_none_or(|from| p.ended > from) {
                     polls.push((seq, p));
                 }
             }
@@ -329,11 +329,13 @@ impl Plan {
         let mut end = size;
         for entry in log.entries(start, size) {
             let (seq, stored) = entry?;
-            if let Body::Poll(p) = Record::parse(&stored.text)?.body {
-                if p.started >= to && p.ended > from && seq > first_seq {
-                    end = seq + 1;
-                    break;
-                }
+            if let Body::Poll(p) = Record::parse(&stored.text)?.body
+                && p.started >= to
+                && p.ended > from
+                && seq > first_seq
+            {
+                end = seq + 1;
+                break;
             }
         }
         let project = project.ok_or_else(none)?;

@@ -4,6 +4,8 @@
 //! Acknowledged is a poll that the service answered for. What was published is judged by a reader of tlog-tiles that
 //! shares no code with the product (`isoledger_tests::tlog`).
 
+#![allow(clippy::unwrap_used)]
+
 use isoledger_lab::{Lab, World};
 use isoledger_tests::site::{Site, copy};
 use isoledger_tests::tlog;
@@ -49,6 +51,7 @@ fn killed_at_any_moment_of_two_hundred_polls_it_loses_nothing_acknowledged() {
     site.write();
     let mut acknowledged: Vec<u64> = Vec::new();
     let mut seen: Vec<Vec<u8>> = Vec::new();
+    let mut heads: Vec<tlog::Head> = Vec::new();
     let mut rounds = 0u32;
     let mut turn = 0u16;
     while acknowledged.len() < 200 {
@@ -67,7 +70,7 @@ fn killed_at_any_moment_of_two_hundred_polls_it_loses_nothing_acknowledged() {
         while begun.elapsed() < Duration::from_secs(20) {
             // Something changes now and then, so that versions are cut and content is written.
             turn += 1;
-            if turn % 3 == 0 {
+            if turn.is_multiple_of(3) {
                 lab.edit(|w| w.switch_mut("sw2").unwrap().set_port("sw2p4", "tag", 900 + turn % 50).unwrap());
             }
             match service.try_poll() {
@@ -77,10 +80,13 @@ fn killed_at_any_moment_of_two_hundred_polls_it_loses_nothing_acknowledged() {
                 }
                 Err(_) => break,
             }
+            // What a stranger could have fetched a moment before the kill must hold for ever.
+            let Ok(answer) = service.get("/checkpoint") else { break };
+            heads.push(tlog::open_checkpoint(&answer.text(), &site.vkey).unwrap());
         }
         killer.join().unwrap();
         service.kill();
-        if rounds % 5 == 0 {
+        if rounds.is_multiple_of(5) {
             let now = exported(&site, &format!("export-{rounds}"));
             assert_continues(&now, &seen);
             seen = now;
@@ -92,6 +98,16 @@ fn killed_at_any_moment_of_two_hundred_polls_it_loses_nothing_acknowledged() {
     for seq in &acknowledged {
         let entry = now.get(usize::try_from(*seq).unwrap()).unwrap_or_else(|| panic!("poll {seq} was lost"));
         assert!(is_poll(entry), "entry {seq} is no poll");
+    }
+    let leaves: Vec<tlog::Hash> = now.iter().map(|e| tlog::leaf(e)).collect();
+    for head in &heads {
+        let prefix = &leaves[..usize::try_from(head.size).unwrap()];
+        assert_eq!(
+            tlog::root(prefix),
+            head.root,
+            "the log is not the one whose {} entries were published",
+            head.size
+        );
     }
     let mut distinct = acknowledged.clone();
     distinct.dedup();
