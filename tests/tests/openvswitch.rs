@@ -656,7 +656,11 @@ async fn an_ssh_account_that_answers_something_else_is_not_read() {
         let limit = Duration::from_secs(if script.starts_with("cat") { 2 } else { 20 });
         let observed = read_within(&mut reader, limit).await.outcome.unwrap();
         match &observed.bypasses[&BypassClass::Flows] {
-            BypassReading::NotRead { why } => assert!(why.contains(said), "{script}: {why}"),
+            // Whose clock runs out first, ours or libssh2's, is chance; both end the wait.
+            BypassReading::NotRead { why } => assert!(
+                why.contains(said) || script.starts_with("cat") && why.contains("Timed out"),
+                "{script}: {why}"
+            ),
             other => panic!("{script}: {other:?}"),
         }
     }

@@ -97,7 +97,7 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
                 if r.anomalies.is_empty() { Ok(text) } else { Err(r.anomalies.join("; ")) },
             );
             for advice in r.advice {
-                item("cloud manager, advice".into(), Err(advice));
+                item("cloud manager, advice".into(), Ok(advice));
             }
         }
         Err(e) => item("cloud manager".into(), Err(e.to_string())),
