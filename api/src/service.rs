@@ -169,7 +169,13 @@ async fn poll_loop(
             Some(ask) = asked.recv() => Some(ask),
             _ = ticks.tick(), if period.is_some() => None,
         };
-        match engine.poll().await {
+        let asked_for = ask.is_some();
+        let polled = engine.poll().await;
+        if asked_for {
+            // The period runs from the last poll, whoever wanted it.
+            ticks.reset();
+        }
+        match polled {
             Ok(polled) => {
                 report(&polled);
                 if let Some(ask) = ask {
