@@ -5,7 +5,8 @@
 //! - The two traits every dialect implements: [`CloudManager`] (what is declared) and [`SwitchReader`] (what
 //!   switches do), and what both hand back: [`Evidence`], the verbatim answers, and the normal form of
 //!   [`isoledger_core::model`].
-//! - One module per dialect, each with its page in `docs/dialects`: [`openvswitch`], `hil`.
+//! - One module per dialect, each with its page in `docs/dialects`; those of switches are listed in
+//!   [`dialect::SWITCHES`].
 //! - [`normalise`] and [`normalise_declared`]: evidence bytes in, normal form out, nothing else looked at. What was
 //!   recorded once can be parsed again for ever, by anyone.
 //!
@@ -17,6 +18,7 @@
 //! A source may be slow, wrong or hostile. Sizes are capped before anything is kept, every wait ends at the
 //! caller's deadline, and what is not understood becomes an anomaly, an unreadable port or a [`SourceError`].
 
+pub mod dialect;
 pub mod evidence;
 pub mod hil;
 pub mod net;
@@ -35,8 +37,8 @@ use isoledger_core::model::{Declared, Failure, Observed, Reader};
 /// Fails when no reader of this dialect and version is known here, or when the evidence is not what that reader
 /// records; whatever can be confined to a port or the switch is in the [`Observed`] instead.
 pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, SourceError> {
-    match (reader.dialect.as_str(), reader.version) {
-        (openvswitch::DIALECT, openvswitch::VERSION) => openvswitch::normalise(evidence),
+    match dialect::switch_dialect(&reader.dialect) {
+        Some(known) if known.version == reader.version => (known.normalise)(evidence),
         _ => Err(unknown_reader(reader)),
     }
 }

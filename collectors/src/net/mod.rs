@@ -7,11 +7,13 @@ pub mod json;
 pub mod ssh;
 pub mod stream;
 pub mod tls;
+pub mod web;
 
 pub use address::Address;
 pub use command::Output;
 pub use ssh::{SshLogin, SshSession, SshTarget};
 pub use tls::{ClientFiles, TlsFiles};
+pub use web::WebTarget;
 
 use crate::SourceError;
 use std::future::Future;

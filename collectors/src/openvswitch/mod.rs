@@ -18,6 +18,7 @@ pub use normal::normalise;
 pub use ovsdb::SELECT;
 
 use crate::net::{Address, Output, SshSession, SshTarget, TlsFiles, command, ssh, stream, within};
+use crate::dialect::{Dialect, Reach};
 use crate::{Clock, Evidence, Exchange, Pending, Reading, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Failure, Observed, Reader, Window};
 use normal::Tables;
@@ -29,6 +30,22 @@ use std::time::{Duration, Instant};
 pub const DIALECT: &str = "openvswitch";
 /// The parser's version; moves when the same evidence may read differently.
 pub const VERSION: u32 = 1;
+
+/// The dialect.
+pub const OPENVSWITCH: Dialect = Dialect {
+    name: DIALECT,
+    version: VERSION,
+    title: "Open vSwitch, one bridge",
+    sends: &[
+        "OVSDB transact of seven selects",
+        "OpenFlow HELLO, FEATURES_REQUEST, MULTIPART FLOW, MULTIPART GROUP_DESC",
+        "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 --no-stats --sort dump-flows {bridge}",
+        "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 dump-groups {bridge}",
+    ],
+    bypasses: &BYPASS_TABLE,
+    normalise,
+    reach: Reach::OpenVSwitch,
+};
 
 /// Prints the rules; the bridge's name follows. The versions are named because `ovs-ofctl` alone offers only
 /// OpenFlow 1.0, which a bridge may have turned off.

@@ -1,0 +1,76 @@
+//! What a dialect of switches is, and the list of those there are.
+//!
+//! A dialect is one file that ends in one [`Dialect`], named in [`SWITCHES`]. Everything else, from the configuration
+//! to the page's table, is made from that value.
+
+use crate::net::SshTarget;
+use crate::net::web::WebTarget;
+use crate::{Evidence, SourceError, SwitchReader, openvswitch};
+use isoledger_core::model::{BypassClass, Observed, Reader};
+
+/// For each bypass class, when a switch is clean, dirty or not read, and why: the table of the dialect's page.
+pub type BypassTable = [(BypassClass, &'static str)];
+
+/// One kind of switch and how it is read.
+#[derive(Debug)]
+pub struct Dialect {
+    /// The name in configurations, rosters and evidence; also that of its page in `docs/dialects`.
+    pub name: &'static str,
+    /// The parser's version; moves when the same evidence may read differently.
+    pub version: u32,
+    /// The switches it reads, for lists.
+    pub title: &'static str,
+    /// Everything that is ever sent once logged in; what varies stands in braces.
+    pub sends: &'static [&'static str],
+    /// How each bypass class is decided.
+    pub bypasses: &'static BypassTable,
+    /// What a switch did, from the evidence of one reading of it. Pure.
+    pub normalise: fn(&Evidence) -> Result<Observed, SourceError>,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
+/// How a kind of switch is reached, with what its reader is made from.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    /// Over OVSDB and OpenFlow or commands, with settings of its own: [`openvswitch::Settings`].
+    OpenVSwitch,
+    /// A command line over SSH.
+    Console(fn(ConsoleSettings) -> Box<dyn SwitchReader>),
+    /// HTTP.
+    Web(fn(WebSettings) -> Result<Box<dyn SwitchReader>, SourceError>),
+}
+
+/// Where a command line is, and as whom it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    /// Where to log in, and as whom.
+    pub ssh: SshTarget,
+    /// What `enable` asks for, where the account is not privileged from the start.
+    pub enable: Option<crate::Secret>,
+}
+
+/// Where an HTTP interface is, and what is read there.
+#[derive(Clone, Debug)]
+pub struct WebSettings {
+    /// The server and the account.
+    pub web: WebTarget,
+    /// The interface types to read, in the switch's spelling, e.g. `TenGigabitEthernet`; empty means the dialect's own
+    /// list.
+    pub interface_types: Vec<String>,
+}
+
+impl Dialect {
+    /// The name and version that a roster records.
+    pub fn reader(&self) -> Reader {
+        Reader { dialect: self.name.to_owned(), version: self.version }
+    }
+}
+
+/// Every dialect of switches.
+pub const SWITCHES: &[&Dialect] = &[&openvswitch::OPENVSWITCH];
+
+/// The dialect of switches with this name.
+pub fn switch_dialect(name: &str) -> Option<&'static Dialect> {
+    SWITCHES.iter().copied().find(|d| d.name == name)
+}
