@@ -2,7 +2,7 @@
 
 use isoledger_collectors::Part;
 use isoledger_core::judge::{Finding, FindingClass, FindingKind, Subject};
-use isoledger_core::model::{Channel, Declared, Observed, PortId, PortReading, Scope};
+use isoledger_core::model::{Channel, Declared, Observed, PortId, PortNames, PortReading, Scope};
 use isoledger_ledger::recorder::View;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,12 +48,13 @@ pub(crate) fn part(
     scope: &Scope,
     observed: &BTreeMap<String, &Observed>,
 ) -> Part {
+    let names = scope.names();
     let mut part = Part::default();
     for (dispute, networks) in disputes {
         part.networks.extend(networks.iter().cloned());
         match dispute {
             Dispute::Port(_, id) => {
-                let cables = declared.cabling.iter().filter(|c| logical(&c.port, scope, observed) == *id);
+                let cables = declared.cabling.iter().filter(|c| logical(&c.port, &names, observed) == *id);
                 part.nodes.extend(cables.map(|c| c.node.clone()));
             }
             Dispute::Nic(_, node, _) => {
@@ -66,13 +67,13 @@ pub(crate) fn part(
 }
 
 // The scope's name of the logical port that a declared port is.
-fn logical(port: &PortId, scope: &Scope, observed: &BTreeMap<String, &Observed>) -> PortId {
-    let switch = scope.switch_of_label(&port.switch).unwrap_or(&port.switch);
-    let bundle = observed.get(switch).and_then(|o| o.ports.get(&port.port)).and_then(|r| match r {
+fn logical(port: &PortId, names: &PortNames<'_>, observed: &BTreeMap<String, &Observed>) -> PortId {
+    let port = names.port(port);
+    let bundle = observed.get(&port.switch).and_then(|o| o.ports.get(&port.port)).and_then(|r| match r {
         PortReading::Read(s) => s.aggregate.clone(),
         PortReading::Unreadable { .. } => None,
     });
-    PortId::new(switch, bundle.unwrap_or_else(|| port.port.clone()))
+    PortId::new(port.switch, bundle.unwrap_or(port.port))
 }
 
 /// The two sides of one port, for telling whether either moved between two readings.
@@ -98,7 +99,8 @@ pub(crate) fn sides(
     scope: &Scope,
     observed: &BTreeMap<String, &Observed>,
 ) -> Sides {
-    let here = |p: &PortId| logical(p, scope, observed) == *id;
+    let names = scope.names();
+    let here = |p: &PortId| logical(p, &names, observed) == *id;
     Sides {
         declared: declared
             .attachments
@@ -120,8 +122,9 @@ pub(crate) fn in_flight(
     scope: &Scope,
     observed: &BTreeMap<String, &Observed>,
 ) -> BTreeSet<PortId> {
+    let names = scope.names();
     let ports = declared.actions.iter().filter(|a| a.pending).filter_map(|a| a.port.as_ref());
-    ports.map(|p| logical(p, scope, observed)).collect()
+    ports.map(|p| logical(p, &names, observed)).collect()
 }
 
 /// The ports an attachment's dispute is about.
@@ -131,11 +134,12 @@ pub(crate) fn ports_of(
     scope: &Scope,
     observed: &BTreeMap<String, &Observed>,
 ) -> BTreeSet<PortId> {
+    let names = scope.names();
     match dispute {
         Dispute::Port(_, id) => BTreeSet::from([id.clone()]),
         Dispute::Nic(_, node, nic) => {
             let cables = declared.cabling.iter().filter(|c| c.node == *node && c.nic == *nic);
-            cables.map(|c| logical(&c.port, scope, observed)).collect()
+            cables.map(|c| logical(&c.port, &names, observed)).collect()
         }
         Dispute::Network(..) => BTreeSet::new(),
     }

@@ -24,10 +24,14 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct FileSwitch {
     #[serde(default)]
     labels: BTreeSet<String>,
+    #[serde(default)]
+    prefixes: BTreeMap<String, String>,
+    #[serde(default)]
+    ignore_case: bool,
     #[serde(default)]
     identity: Option<String>,
 }
@@ -98,6 +102,11 @@ fn parse(path: &Path, text: &str, domain: &str, configured: &BTreeSet<String>) -
     for (name, s) in &file.switches {
         let own: Vec<&str> =
             if s.labels.is_empty() { vec![name] } else { s.labels.iter().map(String::as_str).collect() };
+        if let Some(stray) = s.prefixes.keys().find(|label| !own.contains(&label.as_str())) {
+            return Err(bad(format!(
+                "switch {name:?} has a prefix for the label {stray:?}, which is none of its labels; they are {own:?}"
+            )));
+        }
         for label in own {
             if let Some(other) = labels.insert(label, name) {
                 return Err(bad(format!(
@@ -147,7 +156,10 @@ fn parse(path: &Path, text: &str, domain: &str, configured: &BTreeSet<String>) -
     scope.switches = file
         .switches
         .into_iter()
-        .map(|(name, s)| (name, ScopeSwitch { labels: s.labels, identity: s.identity }))
+        .map(|(name, s)| {
+            let FileSwitch { labels, prefixes, ignore_case, identity } = s;
+            (name, ScopeSwitch { labels, prefixes, ignore_case, identity })
+        })
         .collect();
     Ok(scope)
 }
@@ -160,7 +172,9 @@ mod tests {
         domain = "lab"
         [switches.sw1]
         labels = ["hil-sw1"]
+        prefixes = { hil-sw1 = "Te " }
         [switches.sw2]
+        ignore-case = true
         [[link]]
         a = { switch = "sw1", port = "t0" }
         b = { switch = "sw2", port = "t0" }
@@ -185,8 +199,8 @@ mod tests {
     #[test]
     fn a_scope_reads() {
         let s = read(GOOD).unwrap();
-        assert_eq!(s.switch_of_label("hil-sw1"), Some("sw1"));
-        assert_eq!(s.switch_of_label("sw2"), Some("sw2"));
+        assert_eq!(s.names().port(&PortId::new("hil-sw1", "1/0/1")), PortId::new("sw1", "Te 1/0/1"));
+        assert_eq!(s.names().port(&PortId::new("sw2", "Ethernet1/1")), PortId::new("sw2", "ethernet1/1"));
         assert_eq!((s.links.len(), s.exits.len(), s.unassessed.len()), (1, 1, 1));
     }
 
@@ -195,7 +209,8 @@ mod tests {
         for (from, to, said) in [
             ("domain = \"lab\"", "domain = \"x\"", "domain is \"x\""),
             ("[switches.sw2]", "[switches.sw3]", "\"sw3\" is not in the configuration"),
-            ("[switches.sw2]", "", "\"sw2\" of the configuration is missing"),
+            ("[switches.sw2]\n        ignore-case = true", "", "\"sw2\" of the configuration is missing"),
+            ("prefixes = { hil-sw1", "prefixes = { hil-sw2", "a prefix for the label \"hil-sw2\""),
             ("vlans = \"100-101\"", "vlans = \"0-101\"", "a set of VLANs"),
             ("port = \"up\"", "port = \"t0\"", "listed as a link end and again as an exit"),
             (

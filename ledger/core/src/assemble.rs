@@ -7,7 +7,7 @@ use crate::json;
 use crate::lease::{Lease, Slots};
 use crate::model::{
     Access, Attachment, BypassClass, BypassReading, Channel, Declared, Exit, Failure, NetworkVlan, Observed,
-    Owner, PortId, PortReading, PortState, Reader, Scope,
+    Owner, PortId, PortNames, PortReading, PortState, Reader, Scope,
 };
 use crate::slice::{
     BypassView, Bypasses, Carries, Common, Coverage, DeclaredAs, DirtyClass, ExitView, Member,
@@ -170,7 +170,11 @@ impl Assembly {
 
 /// Cuts what a poll knows into slices and common part.
 pub fn assemble(inputs: &Inputs<'_>) -> Assembly {
-    Assembler::new(inputs).run()
+    let names = inputs.scope.names();
+    match names.renamed(inputs.declared) {
+        Some(declared) => Assembler::new(&Inputs { declared: &declared, ..*inputs }, names).run(),
+        None => Assembler::new(inputs, names).run(),
+    }
 }
 
 // A port by names that live as long as the inputs, so that ten thousands of them cost no copies.
@@ -267,9 +271,8 @@ struct Assembler<'a> {
     inputs: &'a Inputs<'a>,
     names: Names,
     switch_handles: HashMap<&'a str, Digest>,
-    // Scope switch by the manager's label; `None` for a label that two switches claim. A label nobody audits, or two
-    // claim, stands for itself.
-    labels: HashMap<&'a str, Option<&'a str>>,
+    // A label nobody audits, or two claim, stands for itself.
+    labels: PortNames<'a>,
     unaudited: BTreeSet<&'a str>,
     // The readings of the scope's switches. One beside a failure is not used: it may be an impostor's.
     read: BTreeMap<&'a str, &'a Observed>,
@@ -284,15 +287,9 @@ struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    fn new(inputs: &'a Inputs<'a>) -> Assembler<'a> {
+    // The ports of the inputs' declaration are called as their switches call them.
+    fn new(inputs: &'a Inputs<'a>, labels: PortNames<'a>) -> Assembler<'a> {
         let scope = inputs.scope;
-        let mut labels: HashMap<&str, Option<&str>> = HashMap::new();
-        for (name, s) in &scope.switches {
-            let own = s.labels.is_empty().then_some(name);
-            for label in s.labels.iter().chain(own) {
-                labels.entry(label).and_modify(|claimed| *claimed = None).or_insert(Some(name));
-            }
-        }
         let mut read = BTreeMap::new();
         for name in scope.switches.keys() {
             if let Some(SwitchView { source: SourceView { failure: None, .. }, observed: Some(o) }) =
@@ -426,9 +423,9 @@ impl<'a> Assembler<'a> {
     // The logical port a declared port means: through the scope's labels, and through the bundle it is in.
     fn meant(&mut self, declared: &'a PortId) -> At<'a> {
         let label = declared.switch.as_str();
-        let switch = match self.labels.get(label) {
-            Some(Some(s)) => *s,
-            _ => {
+        let switch = match self.labels.switch(label) {
+            Some(s) => s,
+            None => {
                 self.unaudited.insert(label);
                 label
             }

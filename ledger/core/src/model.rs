@@ -6,7 +6,8 @@
 use crate::time::Timestamp;
 use crate::vlan::{VlanId, VlanSet};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// A port of a switch, by the names of whoever speaks: the cloud manager's labels in [`Declared`], the scope's
@@ -367,6 +368,10 @@ pub struct Scope {
     pub disclose_ports: bool,
 }
 
+fn is_false(b: &bool) -> bool {
+    !*b
+}
+
 /// An audited switch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -375,6 +380,14 @@ pub struct ScopeSwitch {
     /// type.)
     #[serde(default)]
     pub labels: BTreeSet<String>,
+    /// By label, what stands before the manager's port labels in the switch's own port names: a Brocade VDX that HIL
+    /// registers for one interface type has `1/0/5` there and `TenGigabitEthernet 1/0/5` here. Absent means nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prefixes: BTreeMap<String, String>,
+    /// Whether the manager's port labels are put in lower case, for switches that name their ports so whatever the case
+    /// they are typed in. (HIL lets `Ethernet1/2` and `ethernet1/2` be registered.)
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_case: bool,
     /// The identity the operator admits, as its reader prints it; absent admits any and records which.
     #[serde(default)]
     pub identity: Option<String>,
@@ -443,11 +456,118 @@ pub struct Unassessed {
 }
 
 impl Scope {
-    /// The audited switch that the cloud manager calls `label`.
-    pub fn switch_of_label(&self, label: &str) -> Option<&str> {
-        self.switches
-            .iter()
-            .find(|(name, s)| if s.labels.is_empty() { *name == label } else { s.labels.contains(label) })
-            .map(|(name, _)| name.as_str())
+    /// How the cloud manager's names are to be understood.
+    pub fn names(&self) -> PortNames<'_> {
+        let mut labels: HashMap<&str, Option<(&str, &ScopeSwitch)>> = HashMap::new();
+        for (name, s) in &self.switches {
+            let own = s.labels.is_empty().then_some(name);
+            for label in s.labels.iter().chain(own) {
+                labels.entry(label).and_modify(|claimed| *claimed = None).or_insert(Some((name.as_str(), s)));
+            }
+        }
+        let plain = self.switches.values().all(|s| s.prefixes.is_empty() && !s.ignore_case);
+        PortNames { labels, plain }
+    }
+}
+
+/// What the cloud manager's labels of switches and ports mean in a scope.
+#[derive(Clone, Debug)]
+pub struct PortNames<'a> {
+    // By label; `None` for one that two switches claim.
+    labels: HashMap<&'a str, Option<(&'a str, &'a ScopeSwitch)>>,
+    // No port is called otherwise than by the manager.
+    plain: bool,
+}
+
+impl<'a> PortNames<'a> {
+    /// The audited switch that the cloud manager calls `label`; `None` for a label nobody audits, or two switches claim.
+    pub fn switch(&self, label: &str) -> Option<&'a str> {
+        self.labels.get(label).copied().flatten().map(|(name, _)| name)
+    }
+
+    /// The port that the cloud manager calls `declared`, by the switch's names. A label without a switch stands for
+    /// itself.
+    pub fn port(&self, declared: &PortId) -> PortId {
+        let switch = self.switch(&declared.switch).unwrap_or(&declared.switch);
+        PortId::new(switch, self.own_name(declared))
+    }
+
+    /// `declared` with its ports called as their switches call them; the switches keep the manager's labels. `None` where
+    /// that changes nothing.
+    pub fn renamed(&self, declared: &Declared) -> Option<Declared> {
+        if self.plain {
+            return None;
+        }
+        let own = |p: &PortId| PortId::new(p.switch.as_str(), self.own_name(p));
+        Some(Declared {
+            networks: declared.networks.clone(),
+            attachments: (declared.attachments.iter())
+                .map(|a| Attachment { port: a.port.as_ref().map(own), ..a.clone() })
+                .collect(),
+            cabling: declared.cabling.iter().map(|c| Cable { port: own(&c.port), ..c.clone() }).collect(),
+            registered: declared.registered.iter().map(own).collect(),
+            actions: (declared.actions.iter())
+                .map(|a| Action { port: a.port.as_ref().map(own), ..a.clone() })
+                .collect(),
+            ..declared.clone()
+        })
+    }
+
+    fn own_name<'p>(&self, declared: &'p PortId) -> Cow<'p, str> {
+        let Some(Some((_, switch))) = self.labels.get(declared.switch.as_str()) else {
+            return Cow::Borrowed(&declared.port);
+        };
+        let name = match switch.ignore_case {
+            true => Cow::Owned(declared.port.to_ascii_lowercase()),
+            false => Cow::Borrowed(declared.port.as_str()),
+        };
+        match switch.prefixes.get(&declared.switch) {
+            Some(prefix) => Cow::Owned(format!("{prefix}{name}")),
+            None => name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_device_registered_once_per_interface_type() {
+        let vdx = ScopeSwitch {
+            labels: ["vdx-te".to_owned(), "vdx-fo".to_owned()].into(),
+            prefixes: [
+                ("vdx-te".to_owned(), "TenGigabitEthernet ".to_owned()),
+                ("vdx-fo".to_owned(), "FortyGigabitEthernet ".to_owned()),
+            ]
+            .into(),
+            ..ScopeSwitch::default()
+        };
+        let nexus = ScopeSwitch { ignore_case: true, ..ScopeSwitch::default() };
+        let clash = ScopeSwitch { labels: ["twice".to_owned()].into(), ..ScopeSwitch::default() };
+        let switches = [("vdx", vdx), ("nexus", nexus), ("a", clash.clone()), ("b", clash)];
+        let scope = Scope {
+            switches: switches.into_iter().map(|(n, s)| (n.to_owned(), s)).collect(),
+            ..Scope::default()
+        };
+        let names = scope.names();
+        for (label, port, want) in [
+            ("vdx-te", "101/0/1", "vdx TenGigabitEthernet 101/0/1"),
+            ("vdx-fo", "101/0/1", "vdx FortyGigabitEthernet 101/0/1"),
+            ("nexus", "Ethernet1/12", "nexus ethernet1/12"),
+            ("nexus", "ethernet1/12", "nexus ethernet1/12"),
+            ("twice", "Gi1", "twice Gi1"),
+            ("nobody", "Gi1", "nobody Gi1"),
+            ("vdx", "101/0/1", "vdx 101/0/1"),
+        ] {
+            assert_eq!(names.port(&PortId::new(label, port)).to_string(), want);
+        }
+        let declared = Declared {
+            registered: ["Ethernet1/1", "ethernet1/1"].map(|p| PortId::new("nexus", p)).into(),
+            ..Declared::default()
+        };
+        let renamed = names.renamed(&declared).unwrap();
+        assert_eq!(renamed.registered, [PortId::new("nexus", "ethernet1/1")].into());
+        assert!(Scope::default().names().renamed(&declared).is_none());
     }
 }

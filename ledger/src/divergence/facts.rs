@@ -252,25 +252,16 @@ fn port_facts(state: Option<Digest>, o: &Observed, handle: &Digest, assembly: &A
 
 // The declared state says where a port is in the manager's labels, which the scope translates.
 fn declarations_digest(state: &PollState) -> Digest {
-    let labels: BTreeMap<&String, &BTreeSet<String>> =
-        state.scope().switches.iter().map(|(name, s)| (name, &s.labels)).collect();
+    let labels: BTreeMap<&String, _> = (state.scope().switches.iter())
+        .map(|(name, s)| (name, (&s.labels, &s.prefixes, s.ignore_case)))
+        .collect();
     let declared = state.manager().state.unwrap_or(Digest::ZERO);
     Digest::of(&[&declared.0[..], &json::to_canonical(&labels)].concat())
 }
 
 fn declarations(digest: Digest, declared: &Declared, scope: &Scope) -> Declarations {
-    let mut labels: HashMap<&str, Option<&str>> = HashMap::new();
-    for (name, s) in &scope.switches {
-        let own = s.labels.is_empty().then_some(name);
-        for label in s.labels.iter().chain(own) {
-            // A label that two switches claim names neither.
-            labels.entry(label).and_modify(|claimed| *claimed = None).or_insert(Some(name));
-        }
-    }
-    let place = |id: &PortId| {
-        let switch = labels.get(id.switch.as_str()).copied().flatten().unwrap_or(&id.switch);
-        PortId::new(switch, id.port.as_str())
-    };
+    let names = scope.names();
+    let place = |id: &PortId| names.port(id);
     let mut out = Declarations { digest: Some(digest), ..Declarations::default() };
     for (name, n) in &declared.networks {
         if let NetworkVlan::Id(v) = n.vlan {
