@@ -17,6 +17,10 @@ pub enum Service {
         /// The bridge.
         bridge: String,
     },
+    /// The REST interface of a hardware switch, by the name of the physical switch.
+    Rest(String),
+    /// The command line of a hardware switch, by the name of the physical switch.
+    Console(String),
 }
 
 impl fmt::Display for Service {
@@ -25,6 +29,8 @@ impl fmt::Display for Service {
             Service::Hil => f.write_str("hil"),
             Service::Ovsdb(host) => write!(f, "ovsdb:{host}"),
             Service::OpenFlow { host, bridge } => write!(f, "openflow:{host}/{bridge}"),
+            Service::Rest(switch) => write!(f, "rest:{switch}"),
+            Service::Console(switch) => write!(f, "console:{switch}"),
         }
     }
 }

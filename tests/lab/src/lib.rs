@@ -45,7 +45,9 @@ pub use openflow::{OpenFlowOptions, OpenFlowServer};
 pub use ovsdb::{OvsdbOptions, OvsdbServer};
 pub use serve::{Address, Endpoint};
 pub use world::{
-    Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, Bridge, Daemon,
-    DaemonDeath, DaemonStep, Driver, Exit, HilConfig, Link, MirrorSpec, Network, Nic, Node, OvsHost, PortAt,
-    PortVlans, Switch, SwitchKind, User, World, WorldError,
+    Account, Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, Bridge, Carries,
+    ClassifiedBy, Daemon, DaemonDeath, DaemonStep, Device, Driver, Dynamic, DynamicBy, Exit, General,
+    Hardware, HardwareKind, HilConfig, HwConfig, HwPort, HwVlan, Link, MirrorSpec, Network, Nic, Node, OvsHost,
+    PortAt, PortMode, PortProfile, PortVlans, PrivateVlan, SpanSession, Switch, SwitchKind, User, VlanList,
+    VlanRanges, VlanRule, VlanTranslation, World, WorldError,
 };

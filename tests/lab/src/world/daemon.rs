@@ -30,6 +30,8 @@ pub struct Daemon {
     pub fail_next: bool,
     /// What it writes to switches.
     pub driver: Driver,
+    /// Whether drivers of command-line switches save the configuration after writing it. `save` in HIL's configuration.
+    pub saves: bool,
     /// In a running lab: leaves the steps to [`World::daemon_step`].
     pub by_hand: bool,
     /// In a running lab: from an action's queueing to the switch being written. The real daemon polls every 2 s.
@@ -45,6 +47,7 @@ impl Default for Daemon {
             dies: None,
             fail_next: false,
             driver: Driver::default(),
+            saves: true,
             by_hand: false,
             write_after: Duration::ZERO,
             commit_after: Duration::ZERO,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::driver;
+use super::hardware::Device;
+use super::hardware_driver::Change;
 use super::{World, WorldError};
 use crate::ovsdb::Uuid;
 
@@ -85,6 +87,8 @@ pub struct Switch {
     pub kind: SwitchKind,
     /// The ports registered with HIL. The switch may have more.
     pub ports: Vec<String>,
+    /// The hardware behind it. `None` for Open vSwitch, and for a switch that only HIL knows.
+    pub device: Option<Device>,
 }
 
 /// What a switch is.
@@ -412,7 +416,7 @@ impl World {
         self.add_declared_switch(label, kind)
     }
 
-    /// Adds a switch to HIL only. For kinds the lab does not emulate.
+    /// Adds a switch to HIL only; nothing is behind it.
     ///
     /// # Errors
     /// A switch of that name exists.
@@ -420,7 +424,7 @@ impl World {
         if self.switches.iter().any(|s| s.label == label) {
             return Err(WorldError::Exists { kind: "switch", name: label.to_owned() });
         }
-        self.switches.push(Switch { label: label.to_owned(), kind, ports: Vec::new() });
+        self.switches.push(Switch { label: label.to_owned(), kind, ports: Vec::new(), device: None });
         Ok(())
     }
 
@@ -443,6 +447,14 @@ impl World {
     /// # Errors
     /// There is no such switch, the lab does not emulate its kind, or it has the port.
     pub fn add_port(&mut self, switch: &str, port: &str) -> Result<(), WorldError> {
+        if self.switch(switch).is_some_and(|s| s.device.is_some()) {
+            let (hardware, native) = self.hardware_port(switch, port)?;
+            let driver = self.daemon.driver;
+            let device = self.hardware_mut(&hardware)?;
+            device.add_port(&native)?;
+            driver.unused_hardware_port(device, &native)?;
+            return self.register_port(switch, port);
+        }
         let (host, bridge) = self.bridge_of(switch)?;
         let unused = self.daemon.driver.unused_port();
         self.host_mut(&host)?.add_port(&bridge, port, &unused)?;
@@ -740,26 +752,50 @@ impl World {
             .ok()
             .and_then(|nic| nic.port.clone())
             .ok_or_else(|| driver::SwitchError::new("the nic is on no port"))?;
-        let kind = match self.switch(&port.switch) {
-            Some(switch) => switch.kind.clone(),
+        let (kind, device) = match self.switch(&port.switch) {
+            Some(switch) => (switch.kind.clone(), switch.device.clone()),
             None => return Err(driver::SwitchError::new("the switch is not registered")),
         };
+        let id_of = |network: &str| self.network(network).map(|n| n.network_id.clone());
         let network_id = match &action.kind {
-            ActionKind::ModifyPort { network: Some(network), .. } => {
-                self.network(network).map(|n| n.network_id.clone())
-            }
+            ActionKind::ModifyPort { network: Some(network), .. } => id_of(network),
             _ => None,
         };
         let driver = self.daemon.driver;
-        match kind {
-            SwitchKind::Ovs { host, bridge } => {
-                let host = self.host_mut(&host).map_err(|e| driver::SwitchError::new(e.to_string()))?;
+        let failed = |e: WorldError| driver::SwitchError::new(e.to_string());
+        match (kind, device) {
+            (SwitchKind::Ovs { host, bridge }, _) => {
+                let host = self.host_mut(&host).map_err(failed)?;
                 driver.apply(host, &bridge, &port.port, &action.kind, network_id.as_deref())
             }
-            SwitchKind::Mock => Ok(()),
-            other => {
-                Err(driver::SwitchError::new(format!("the lab emulates no {} switch", other.class_name())))
+            (SwitchKind::Mock, _) => Ok(()),
+            (_, Some(device)) => {
+                let old_native = self
+                    .attached(&action.node, &action.nic)
+                    .find(|a| a.channel == "vlan/native")
+                    .and_then(|a| id_of(&a.network));
+                let (name, native_port) = self.hardware_port(&port.switch, &port.port).map_err(failed)?;
+                let saves = self.daemon.saves;
+                let hardware = self.hardware_mut(&name).map_err(failed)?;
+                driver.apply_to_hardware(
+                    hardware,
+                    &Change {
+                        device: &device,
+                        port: &native_port,
+                        kind: &action.kind,
+                        network_id: network_id.as_deref(),
+                        old_native: old_native.as_deref(),
+                    },
+                )?;
+                if hardware.kind.is_console() && saves {
+                    hardware.save_startup();
+                }
+                Ok(())
             }
+            (other, None) => Err(driver::SwitchError::new(format!(
+                "nothing is behind this {}: only HIL knows it",
+                other.class_name()
+            ))),
         }
     }
 

@@ -4,20 +4,28 @@
 
 mod daemon;
 mod driver;
+mod hardware;
+mod hardware_driver;
 mod hil;
 mod ovs;
 mod two_tenants;
+mod vlans;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use daemon::{Daemon, DaemonDeath, DaemonStep};
 pub use driver::Driver;
+pub use hardware::{
+    Account, Carries, ClassifiedBy, Device, Dynamic, DynamicBy, General, Hardware, HardwareKind, HwConfig,
+    HwPort, HwVlan, PortMode, PortProfile, PrivateVlan, SpanSession, VlanRule, VlanTranslation,
+};
 pub use hil::{
     Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, HilConfig, Network, Nic,
     Node, PortAt, Switch, SwitchKind, User,
 };
 pub use ovs::{Bridge, MirrorSpec, OvsHost, PortVlans};
+pub use vlans::{VlanList, VlanRanges};
 
 use crate::fault::{Fault, Service};
 use crate::ovsdb::DatabaseError;
@@ -70,6 +78,18 @@ pub enum WorldError {
         /// Its kind.
         kind: String,
     },
+    /// The switch is hardware, which has levers of its own.
+    #[error(
+        "switch {switch:?} is a {kind} and no Open vSwitch: change it through World::hardware_mut({hardware:?})"
+    )]
+    IsHardware {
+        /// The switch.
+        switch: String,
+        /// Its kind.
+        kind: String,
+        /// The physical switch behind it.
+        hardware: String,
+    },
     /// The switch's database refused the edit.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -116,6 +136,7 @@ pub struct World {
     /// Ports that lead out of the audited switches. The manager does not know them either.
     pub exits: Vec<Exit>,
     hosts: BTreeMap<String, OvsHost>,
+    hardware: BTreeMap<String, Hardware>,
     faults: BTreeMap<Service, Fault>,
     restarts: BTreeMap<Service, u64>,
     uuids: u64,
@@ -174,20 +195,31 @@ impl World {
             .ok_or_else(|| WorldError::Missing { kind: "switch", name: switch.to_owned() })?;
         match &found.kind {
             SwitchKind::Ovs { host, bridge } => Ok((host.clone(), bridge.clone())),
-            other => Err(WorldError::NotEmulated {
-                switch: switch.to_owned(),
-                kind: other.class_name().to_owned(),
-            }),
+            other => {
+                let (switch, kind) = (switch.to_owned(), other.class_name().to_owned());
+                Err(match &found.device {
+                    Some(device) => {
+                        WorldError::IsHardware { switch, kind, hardware: device.hardware.clone() }
+                    }
+                    None => WorldError::NotEmulated { switch, kind },
+                })
+            }
         }
     }
 
-    /// Cuts the power of an Open vSwitch host and restores it: connections drop, flows, groups and meters are gone, and the
+    /// Cuts the power of an Open vSwitch host or a hardware switch and restores it. Of a host: connections drop, flows, groups and meters are gone, and the
     /// database is what was saved at the last [`OvsHost::save_startup`] (if it was ever called; the real one is written
-    /// to disk at every change).
+    /// to disk at every change). Of a hardware switch: connections drop, and it comes back with its startup configuration.
     ///
     /// # Errors
-    /// There is no such host.
+    /// There is no such host and no such hardware switch.
     pub fn power_cut(&mut self, host: &str) -> Result<(), WorldError> {
+        if let Some(switch) = self.hardware.get_mut(host) {
+            switch.boot();
+            self.restart(Service::Rest(host.to_owned()));
+            self.restart(Service::Console(host.to_owned()));
+            return Ok(());
+        }
         let found = self.host_mut(host)?;
         found.boot();
         let agents: Vec<Service> = found
