@@ -5,8 +5,8 @@
 //! - The normal form of a domain ([`model`]), its assembly into slices and a common part ([`assemble`],
 //!   [`mod@slice`]), findings and verdicts ([`judge`]), verdicts over a range of polls ([`range`]).
 //! - What is written down: records ([`record`]), blinded content commitments ([`content`]), the RFC 6962 tree
-//!   ([`merkle`]), signed notes and checkpoints ([`note`], [`checkpoint`]), tiles ([`tiles`]), the VLAN tree
-//!   ([`vlantree`]) with its leases ([`lease`]).
+//!   ([`merkle`]), signed notes and checkpoints ([`note`], [`checkpoint`]), what log and witness say to each other
+//!   ([`witness`]), tiles ([`tiles`]), the VLAN tree ([`vlantree`]) with its leases ([`lease`]).
 //! - What is handed out: attestations ([`attestation`], [`dsse`]), evidence ([`evidence`]) and what a tenant
 //!   demands of them ([`policy`]).
 //!
@@ -39,6 +39,7 @@ pub mod tiles;
 pub mod time;
 pub mod vlan;
 pub mod vlantree;
+pub mod witness;
 
 pub use hash::{Digest, Hash};
 pub use time::{Span, Timestamp};
