@@ -3,7 +3,9 @@
 
 pub mod address;
 pub mod command;
+pub mod console;
 pub mod json;
+pub mod shell;
 pub mod ssh;
 pub mod stream;
 pub mod tls;
@@ -11,6 +13,7 @@ pub mod web;
 
 pub use address::Address;
 pub use command::Output;
+pub use shell::{Said, Script, Shell};
 pub use ssh::{SshLogin, SshSession, SshTarget};
 pub use tls::{ClientFiles, TlsFiles};
 pub use web::WebTarget;

@@ -1,4 +1,4 @@
-//! One read-only command over SSH. The host key is always checked against a known_hosts file; there is no way to
+//! Logging in over SSH, and one read-only command at a time. The host key is always checked against a known_hosts file; there is no way to
 //! turn that off. The work is libssh2's, which blocks, so it is done on a thread of its own.
 
 use super::command::{MAX_STDERR, Output};
@@ -7,7 +7,9 @@ use crate::{Secret, SourceError};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
-use ssh2::{CheckResult, KnownHostFileKind, KnownHosts, MethodType, Session};
+use ssh2::{
+    CheckResult, KeyboardInteractivePrompt, KnownHostFileKind, KnownHosts, MethodType, Prompt, Session,
+};
 use std::io::Read;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -41,12 +43,12 @@ pub enum SshLogin {
         /// What it is encrypted with, if it is.
         passphrase: Option<Secret>,
     },
-    /// With a password.
+    /// With a password, by whichever of SSH's methods the other side offers, or on its console.
     Password(Secret),
 }
 
 impl SshTarget {
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         if self.host.contains(':') {
             format!("ssh [{}]:{}", self.host, self.port)
         } else {
@@ -67,9 +69,20 @@ pub struct SshSession {
     live: Option<Live>,
 }
 
-struct Live {
-    session: Session,
-    host_key: String,
+/// A connection that is logged in.
+pub(super) struct Live {
+    pub(super) session: Session,
+    /// The host key's fingerprint.
+    pub(super) host_key: String,
+    /// The method by which the account was accepted.
+    method: &'static str,
+}
+
+impl Live {
+    /// How the two sides authenticated, in words.
+    pub(super) fn auth(&self, target: &SshTarget) -> String {
+        format!("ssh user {}, {}, host key {}", target.user, self.method, self.host_key)
+    }
 }
 
 impl std::fmt::Debug for Live {
@@ -86,12 +99,10 @@ impl SshSession {
 
     /// How the two sides authenticated: the user, the method and the host key's fingerprint, once connected.
     pub fn auth(&self) -> String {
-        let method = match self.target.login {
-            SshLogin::Key { .. } => "public key",
-            SshLogin::Password(_) => "password",
-        };
-        let host_key = self.live.as_ref().map_or("not connected", |l| &l.host_key);
-        format!("ssh user {}, {method}, host key {host_key}", self.target.user)
+        match &self.live {
+            Some(live) => live.auth(&self.target),
+            None => format!("ssh user {}, not connected", self.target.user),
+        }
     }
 
     /// Runs `command`, logging in first where needed. At most `limit` bytes of output are read.
@@ -138,7 +149,7 @@ impl SshSession {
 }
 
 /// The time left, as libssh2 wants it: in milliseconds, and never 0, which would mean for ever.
-fn left(place: &str, deadline: Instant) -> Result<u32, SourceError> {
+pub(super) fn left(place: &str, deadline: Instant) -> Result<u32, SourceError> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(SourceError::silent(format!("{place}: no answer before the deadline")));
@@ -146,7 +157,8 @@ fn left(place: &str, deadline: Instant) -> Result<u32, SourceError> {
     Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1))
 }
 
-fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, SourceError> {
+/// Connects, checks the host key and logs in.
+pub(super) fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, SourceError> {
     let place = target.place();
     let known = KnownKeys::read(target)?;
     let mut session = open(target, deadline)?;
@@ -166,7 +178,7 @@ fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, SourceError> {
     }
     let host_key = check_host_key(target, &known, &session)?;
     session.set_timeout(left(&place, deadline)?);
-    match &target.login {
+    let method = match &target.login {
         SshLogin::Key { private, passphrase } => {
             // libssh2 cannot tell a missing file from a wrong passphrase.
             std::fs::metadata(private).map_err(|e| {
@@ -179,12 +191,51 @@ fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, SourceError> {
             session
                 .userauth_pubkey_file(&target.user, None, private, passphrase.as_ref().map(Secret::expose))
                 .map_err(|e| refused(target, &format!("with the key {}", private.display()), &e))?;
+            "public key"
         }
-        SshLogin::Password(secret) => session
-            .userauth_password(&target.user, secret.expose())
-            .map_err(|e| refused(target, "with the password", &e))?,
+        SshLogin::Password(secret) => {
+            by_password(target, secret, &session).map_err(|e| refused(target, "with the password", &e))?
+        }
+    };
+    Ok(Live { session, host_key, method })
+}
+
+/// Logs in with the password by the first method that works. A switch may let anybody in and ask on its console.
+fn by_password(target: &SshTarget, secret: &Secret, session: &Session) -> Result<&'static str, ssh2::Error> {
+    // Asking for the methods is itself the attempt to log in with none.
+    let offered = match session.auth_methods(&target.user) {
+        Ok(list) => list.to_owned(),
+        Err(_) if session.authenticated() => String::new(),
+        Err(e) => return Err(e),
+    };
+    if session.authenticated() {
+        return Ok("no authentication by ssh");
     }
-    Ok(Live { session, host_key })
+    let offers = |method: &str| offered.split(',').any(|m| m == method);
+    if !offers("keyboard-interactive") || offers("password") {
+        match session.userauth_password(&target.user, secret.expose()) {
+            Ok(()) => return Ok("password"),
+            Err(e) if timed_out(&e) || !offers("keyboard-interactive") => return Err(e),
+            Err(_) => {}
+        }
+    }
+    session.userauth_keyboard_interactive(&target.user, &mut Answerer { target, secret })?;
+    Ok("keyboard-interactive")
+}
+
+/// Answers the questions of keyboard-interactive: the password where it will not be shown, else the user.
+struct Answerer<'a> {
+    target: &'a SshTarget,
+    secret: &'a Secret,
+}
+
+impl KeyboardInteractivePrompt for Answerer<'_> {
+    fn prompt<'a>(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
+        prompts
+            .iter()
+            .map(|p| if p.echo { self.target.user.clone() } else { self.secret.expose().to_owned() })
+            .collect()
+    }
 }
 
 fn open(target: &SshTarget, deadline: Instant) -> Result<Session, SourceError> {
