@@ -21,6 +21,9 @@ pub enum Service {
     Rest(String),
     /// The command line of a hardware switch, by the name of the physical switch.
     Console(String),
+    /// What that command line says, inside SSH: its faults are in the text of the terminal, those of
+    /// [`Service::Console`] are in the bytes of the connection.
+    Terminal(String),
 }
 
 impl fmt::Display for Service {
@@ -31,6 +34,7 @@ impl fmt::Display for Service {
             Service::OpenFlow { host, bridge } => write!(f, "openflow:{host}/{bridge}"),
             Service::Rest(switch) => write!(f, "rest:{switch}"),
             Service::Console(switch) => write!(f, "console:{switch}"),
+            Service::Terminal(switch) => write!(f, "terminal:{switch}"),
         }
     }
 }
