@@ -20,7 +20,7 @@ const UPDATES_QUEUED: usize = 1024;
 /// One request that reached an emulator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// The service asked: `hil`, `ovsdb:HOST` or `openflow:HOST/BRIDGE`.
+    /// The service asked: `hil`, `ovsdb:HOST`, `openflow:HOST/BRIDGE`, `rest:SWITCH` or `console:SWITCH`.
     pub source: String,
     /// Who asked, where the protocol says so (HIL's user).
     pub by: Option<String>,

@@ -9,17 +9,21 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cloud::{Cloud, Recorded};
+use crate::console::ConsoleServer;
 use crate::hil::HilServer;
 use crate::openflow::{OpenFlowOptions, OpenFlowServer};
 use crate::ovsdb::{OvsdbOptions, OvsdbServer};
+use crate::rest::{CertificateLever, RestServer, url_of};
 use crate::serve::{Address, Endpoint};
-use crate::world::{SwitchKind, World};
+use crate::world::{AUDITOR, HardwareKind, SwitchKind, World};
 
 /// How a lab is started.
 #[derive(Clone, Debug, Default)]
 pub struct LabOptions {
     /// Serves OVSDB over TLS as well, on further ports.
     pub tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    /// Serves the REST interfaces of hardware switches over TLS as well, on further ports, beginning with this certificate.
+    pub rest_tls: Option<std::sync::Arc<rustls::sign::CertifiedKey>>,
     /// How the OVSDB servers speak.
     pub ovsdb: OvsdbOptions,
     /// How the OpenFlow agents speak.
@@ -76,7 +80,41 @@ pub struct SwitchAddresses {
     pub openflow: OpenFlowAddresses,
 }
 
-/// A running cloud: HIL, an OVSDB server for each Open vSwitch host, an OpenFlow agent for each bridge, and HIL's daemon.
+/// Where the REST interface of a hardware switch is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestAddresses {
+    /// `http://127.0.0.1:PORT`.
+    pub http: String,
+    /// `https://127.0.0.1:PORT`, if the lab was given a certificate.
+    pub https: Option<String>,
+}
+
+/// What HIL calls a hardware switch, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The switch's name in HIL.
+    pub label: String,
+    /// Brocade and OS 9: the type of the interfaces it stands for.
+    pub interface_type: Option<String>,
+}
+
+/// What a reader needs to know to reach a hardware switch of the lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HardwareAddresses {
+    /// The physical switch.
+    pub hardware: String,
+    /// What it is.
+    pub kind: HardwareKind,
+    /// What HIL calls it: nothing, one name, or one for each interface type.
+    pub registrations: Vec<Registration>,
+    /// Its REST interface, where it has one.
+    pub rest: Option<RestAddresses>,
+    /// The account of whoever audits: `auditor`, or else the first there is.
+    pub credentials: Option<Credentials>,
+}
+
+/// A running cloud: HIL, an OVSDB server for each Open vSwitch host, an OpenFlow agent for each bridge, the REST interface of
+/// each hardware switch that has one, and HIL's daemon.
 /// Dropping it stops everything.
 ///
 /// ```
@@ -98,10 +136,14 @@ pub struct Lab {
     hil: HilServer,
     ovsdb: BTreeMap<String, OvsdbAddresses>,
     openflow: BTreeMap<(String, String), OpenFlowAddresses>,
+    rest: BTreeMap<String, RestAddresses>,
+    certificates: BTreeMap<String, CertificateLever>,
+    consoles: BTreeMap<String, ConsoleServer>,
     daemon: JoinHandle<()>,
     // Held to be dropped: each closes its listener and its connections.
     ovsdb_servers: Vec<OvsdbServer>,
     openflow_servers: Vec<OpenFlowServer>,
+    rest_servers: Vec<RestServer>,
     // Last: the sockets are in it.
     sockets: TempDir,
 }
@@ -127,20 +169,57 @@ impl Lab {
                 |h: &str| w.host(h).into_iter().flat_map(|h| h.bridges()).map(str::to_owned).collect();
             w.hosts().map(|h| (h.to_owned(), bridges(h))).collect()
         });
+        let hardware: Vec<(String, HardwareKind)> =
+            cloud.read(|w| w.all_hardware().map(|(name, h)| (name.to_owned(), h.kind)).collect());
         let mut lab = Lab {
             daemon: tokio::spawn(daemon(cloud.clone())),
             cloud,
             hil,
             ovsdb: BTreeMap::new(),
             openflow: BTreeMap::new(),
+            consoles: BTreeMap::new(),
+            rest: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             ovsdb_servers: Vec::new(),
             openflow_servers: Vec::new(),
+            rest_servers: Vec::new(),
             sockets,
         };
         for (n, (host, bridges)) in hosts.into_iter().enumerate() {
             lab.start_host(&format!("h{n}"), &host, bridges, &options).await?;
         }
+        let consoles: Vec<String> = lab.cloud.read(|w| {
+            w.all_hardware().filter(|(_, h)| h.kind.is_console()).map(|(name, _)| name.to_owned()).collect()
+        });
+        for switch in consoles {
+            let server = ConsoleServer::start(&lab.cloud, &switch).await?;
+            lab.consoles.insert(switch, server);
+        }
+        for (name, _) in hardware.iter().filter(|(_, kind)| !kind.is_console()) {
+            lab.start_rest(name, &options).await?;
+        }
         Ok(lab)
+    }
+
+    async fn start_rest(&mut self, name: &str, options: &LabOptions) -> io::Result<()> {
+        let mut serve = async |endpoint| -> io::Result<String> {
+            let server = RestServer::start(&self.cloud, name, endpoint).await?;
+            let url = url_of(server.address()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+            self.rest_servers.push(server);
+            Ok(url)
+        };
+        let http = serve(Endpoint::Tcp).await?;
+        let https = match &options.rest_tls {
+            Some(key) => {
+                let lever = CertificateLever::new(key.clone());
+                let url = serve(Endpoint::Tls(lever.server_config().map_err(io::Error::other)?)).await?;
+                self.certificates.insert(name.to_owned(), lever);
+                Some(url)
+            }
+            None => None,
+        };
+        self.rest.insert(name.to_owned(), RestAddresses { http, https });
+        Ok(())
     }
 
     async fn start_host(
@@ -213,7 +292,45 @@ impl Lab {
         self.openflow.get(&(host.to_owned(), bridge.to_owned()))
     }
 
-    /// Every emulated switch that HIL knows, with the addresses of its services.
+    /// Every hardware switch, with the addresses of its services, whether or not HIL knows it.
+    pub fn hardware(&self) -> Vec<HardwareAddresses> {
+        self.cloud.read(|w| {
+            let registered = |name: &str| -> Vec<Registration> {
+                let of = w.switches.iter().filter_map(|s| Some((s, s.device.as_ref()?)));
+                of.filter(|(_, device)| device.hardware == name)
+                    .map(|(switch, device)| Registration {
+                        label: switch.label.clone(),
+                        interface_type: device.interface_type.clone(),
+                    })
+                    .collect()
+            };
+            let addresses = |(name, switch): (&str, &crate::world::Hardware)| {
+                let auditor = switch.accounts.iter().find(|a| a.user == AUDITOR);
+                let account = auditor.or(switch.accounts.first());
+                HardwareAddresses {
+                    hardware: name.to_owned(),
+                    kind: switch.kind,
+                    registrations: registered(name),
+                    rest: self.rest.get(name).cloned(),
+                    credentials: account
+                        .map(|a| Credentials { user: a.user.clone(), password: a.password.clone() }),
+                }
+            };
+            w.all_hardware().map(addresses).collect()
+        })
+    }
+
+    /// Where the REST interface of a hardware switch is.
+    pub fn rest(&self, hardware: &str) -> Option<&RestAddresses> {
+        self.rest.get(hardware)
+    }
+
+    /// The lever that exchanges the certificate of a hardware switch, if the lab was given one.
+    pub fn certificate(&self, hardware: &str) -> Option<&CertificateLever> {
+        self.certificates.get(hardware)
+    }
+
+    /// Every Open vSwitch that HIL knows, with the addresses of its services.
     pub fn switches(&self) -> Vec<SwitchAddresses> {
         let known = self.cloud.read(|w| w.switches.clone());
         known

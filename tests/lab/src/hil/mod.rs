@@ -1,6 +1,5 @@
 //! HIL's REST server: a view of the world with HIL's JSON, HIL's errors and HIL's quirks.
 
-mod http;
 mod json;
 mod routes;
 mod server;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::http::{Request, Response, decode};
+use crate::http::{Request, Response, decode};
 use super::json::dumps;
 use crate::ovsdb::Uuid;
 use crate::world::{ActionKind, ApiError, ApiErrorKind, Network, Node, PortAt, Switch, SwitchKind, World};

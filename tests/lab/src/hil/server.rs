@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::http::Request;
 use super::routes;
 use crate::cloud::Cloud;
 use crate::fault::Service;
+use crate::http::Request;
 use crate::serve::{self, Connection, Ended, Endpoint, Running};
 
 /// How long a client may take to send its request. The real server waits for ever, and everybody else with it.
@@ -65,7 +65,7 @@ impl HilServer {
 }
 
 async fn serve(mut connection: Connection, requests: Arc<AtomicU64>) -> Result<(), Ended> {
-    let request = tokio::time::timeout(REQUEST, Request::read(&mut connection))
+    let request = tokio::time::timeout(REQUEST, Request::read(&mut connection, &mut Vec::new()))
         .await
         .map_err(|_| Ended::Deadline)??;
     let by = request.basic().map(|(user, _)| user);

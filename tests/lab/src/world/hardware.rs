@@ -431,6 +431,15 @@ impl fmt::Debug for Account {
     }
 }
 
+/// Spellings of a REST interface that differ from one firmware to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestStyle {
+    /// NOS: a list is one `collection` element. Otherwise its entries follow each other, as resources that share a path do.
+    pub collections: bool,
+    /// NOS: flags that are false are shown too.
+    pub defaults: bool,
+}
+
 /// Which VLANs a port carries, as far as its configuration decides: the lab's own view, for tests to compare with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carries {
@@ -462,10 +471,13 @@ pub struct Hardware {
     pub mac: String,
     /// The firmware's version.
     pub firmware: String,
-    /// Who may log in. The first is the one HIL uses, `auditor` the one of whoever audits, which may only read.
+    /// Who may log in. The first is the one HIL uses, `auditor` the one of whoever audits, which may only read (but on OS 9,
+    /// where such an account could not ask for VLANs).
     pub accounts: Vec<Account>,
     /// The password of `enable`; `None` is no password.
     pub enable_password: Option<String>,
+    /// How its REST interface spells things that differ from one firmware to another.
+    pub rest: RestStyle,
     /// Refuses every change, HIL's included. Console drivers do not notice.
     pub refuses_changes: bool,
     config: Arc<HwConfig>,
@@ -482,6 +494,8 @@ impl Hardware {
         let [.., a, b] = seed.to_be_bytes();
         let mut config = HwConfig { hostname: name.to_owned(), ..HwConfig::default() };
         config.vlans.insert(1, HwVlan::default());
+        // On OS 9 an account that may only read may only GET, and the command that shows VLANs is a POST.
+        let auditor_may_write = kind == HardwareKind::Os9;
         let (letters, firmware) = match kind {
             HardwareKind::PowerConnect5500 => ("PC", "4.1.0.22"),
             HardwareKind::N3000 => ("N3", "6.5.4.2"),
@@ -494,8 +508,9 @@ impl Hardware {
             serial: format!("{letters}{seed:08}"),
             mac: format!("02:0b:10:00:{a:02x}:{b:02x}"),
             firmware: firmware.to_owned(),
-            accounts: vec![account("hil", true), account(super::two_tenants::AUDITOR, false)],
+            accounts: vec![account("hil", true), account(super::two_tenants::AUDITOR, auditor_may_write)],
             enable_password: None,
+            rest: RestStyle::default(),
             refuses_changes: false,
             config: Arc::new(config),
             startup: None,

@@ -205,7 +205,7 @@ fn written(port: &HwPort, dummy: Option<u16>) -> (Option<u16>, VlanRanges) {
 }
 
 /// Makes the VLANs, and the port carry exactly them.
-fn set_exactly(
+pub(super) fn set_exactly(
     hardware: &mut Hardware,
     port: &str,
     native: Option<u16>,

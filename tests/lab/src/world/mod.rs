@@ -2,11 +2,13 @@
 //!
 //! A world is plain data. Levers change it at once; nothing here waits, listens or knows the time.
 
+mod console;
 mod daemon;
 mod driver;
 mod hardware;
 mod hardware_driver;
 mod hil;
+mod mixed;
 mod ovs;
 mod two_tenants;
 mod vlans;
@@ -14,17 +16,19 @@ mod vlans;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use console::{Console, ConsoleLogin, Erase, Privilege, SshMethods};
 pub use daemon::{Daemon, DaemonDeath, DaemonStep};
 pub use driver::Driver;
 pub use hardware::{
     Account, Carries, ClassifiedBy, Device, Dynamic, DynamicBy, General, Hardware, HardwareKind, HwConfig,
-    HwPort, HwVlan, PortMode, PortProfile, PrivateVlan, SpanSession, VlanRule, VlanTranslation,
+    HwPort, HwVlan, PortMode, PortProfile, PrivateVlan, RestStyle, SpanSession, VlanRule, VlanTranslation,
 };
 pub use hil::{
     Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, HilConfig, Network, Nic,
     Node, PortAt, Switch, SwitchKind, User,
 };
 pub use ovs::{Bridge, MirrorSpec, OvsHost, PortVlans};
+pub(crate) use two_tenants::AUDITOR;
 pub use vlans::{VlanList, VlanRanges};
 
 use crate::fault::{Fault, Service};
@@ -137,6 +141,7 @@ pub struct World {
     pub exits: Vec<Exit>,
     hosts: BTreeMap<String, OvsHost>,
     hardware: BTreeMap<String, Hardware>,
+    consoles: BTreeMap<String, Console>,
     faults: BTreeMap<Service, Fault>,
     restarts: BTreeMap<Service, u64>,
     uuids: u64,

@@ -1,4 +1,5 @@
-//! As much of HTTP as HIL's development server has: one request on a connection, HTTP/1.0 answers.
+//! As much of HTTP as the emulated servers have: requests of any client, and the answers of HIL's development server, which
+//! are HTTP/1.0.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,26 +11,25 @@ const LONGEST_BODY: usize = 1 << 20;
 
 /// A request as it arrived.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
     /// The target, undecoded: path, and query if any.
-    pub(super) target: String,
+    pub(crate) target: String,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    /// Reads one request.
-    pub(super) async fn read(connection: &mut Connection) -> Result<Request, Ended> {
-        let mut buffer = Vec::new();
+    /// Reads one request. What arrives of the next one is left in `buffer`.
+    pub(crate) async fn read(connection: &mut Connection, buffer: &mut Vec<u8>) -> Result<Request, Ended> {
         let head = loop {
-            if let Some(end) = find(&buffer, b"\r\n\r\n") {
+            if let Some(end) = find(buffer, b"\r\n\r\n") {
                 break end;
             }
             if buffer.len() > LONGEST_HEAD {
                 return Err(Ended::Protocol("the request head is too long".to_owned()));
             }
-            connection.read(&mut buffer).await?;
+            connection.read(buffer).await?;
         };
         let text = String::from_utf8_lossy(&buffer[..head]).into_owned();
         let mut lines = text.split("\r\n");
@@ -51,21 +51,21 @@ impl Request {
         if length > LONGEST_BODY {
             return Err(Ended::Protocol("the request body is too long".to_owned()));
         }
-        let mut body = buffer.split_off(head + 4);
-        while body.len() < length {
-            connection.read(&mut body).await?;
+        let end = head + 4 + length;
+        while buffer.len() < end {
+            connection.read(buffer).await?;
         }
-        body.truncate(length);
-        request.body = body;
+        request.body = buffer[head + 4..end].to_vec();
+        buffer.drain(..end);
         Ok(request)
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// User and password of HTTP Basic; `None` when the header is missing or makes no sense.
-    pub(super) fn basic(&self) -> Option<(String, String)> {
+    pub(crate) fn basic(&self) -> Option<(String, String)> {
         let (scheme, encoded) = self.header("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -78,21 +78,21 @@ impl Request {
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
 impl Response {
     /// What HIL's own functions return: JSON, labelled as HTML.
-    pub(super) fn api(status: u16, body: String) -> Response {
+    pub(crate) fn api(status: u16, body: String) -> Response {
         Response { status, content_type: "text/html; charset=utf-8", headers: Vec::new(), body }
     }
 
     /// What the web framework answers by itself: a page.
-    pub(super) fn page(status: u16, text: &str) -> Response {
+    pub(crate) fn page(status: u16, text: &str) -> Response {
         let reason = reason(status);
         let body = format!(
             "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 3.2 Final//EN\">\n<title>{status} {reason}</title>\n\
@@ -102,7 +102,7 @@ impl Response {
     }
 
     /// The bytes. A HEAD request gets everything but the body.
-    pub(super) fn to_bytes(&self, head_only: bool) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, head_only: bool) -> Vec<u8> {
         let mut text = format!(
             "HTTP/1.0 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
             self.status,
@@ -140,7 +140,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// Undoes percent-encoding; in a query, `+` is a space. Bytes that are no UTF-8 are replaced, as the framework does.
-pub(super) fn decode(text: &str, query: bool) -> String {
+pub(crate) fn decode(text: &str, query: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
