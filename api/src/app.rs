@@ -6,7 +6,7 @@ use crate::failure::{Failure, fail};
 use crate::scopefile;
 use crate::sources::{self, Sources};
 use crate::{answers, keys, log};
-use isoledger_collectors::{Clock, Stopwatch};
+use isoledger_collectors::{Clock, Stopwatch, declared_file};
 use isoledger_core::Digest;
 use isoledger_core::model::Scope;
 use isoledger_core::note::NoteSigner;
@@ -33,20 +33,30 @@ fn duration(span: isoledger_core::Span) -> Duration {
 
 /// The pace the configuration asks for.
 fn pace(config: &Config) -> Pace {
-    let Manager::Hil { period, deadline, duty, .. } = &config.manager;
+    let manager = config.manager.pace();
     Pace {
         deadline: duration(config.poll.deadline),
         settle: duration(config.poll.settle),
         parallel: config.poll.parallel,
-        crawl_period: duration(*period),
-        crawl_deadline: duration(*deadline),
-        duty: *duty,
+        crawl_period: duration(manager.period),
+        crawl_deadline: duration(manager.deadline),
+        duty: manager.duty,
     }
 }
 
 /// The scope file, checked against the configured switches.
 pub(crate) fn scope(config: &Config) -> Result<Scope, Failure> {
-    scopefile::load(&config.scope(), &config.log.domain, &config.switches.keys().cloned().collect())
+    let declared = match &config.manager {
+        Manager::DeclaredFile(keys) => {
+            let path = config.at(&keys.path);
+            let exits = declared_file::exits_of(&path).map_err(|e| Failure(format!("manager.path: {e}")))?;
+            Some((path, exits))
+        }
+        Manager::Hil(_) | Manager::HilDatabase(_) => None,
+    };
+    let declared = declared.as_ref().map(|(path, exits)| (path.as_path(), exits.clone()));
+    let configured = config.switches.keys().cloned().collect();
+    scopefile::load(&config.scope(), &config.log.domain, &configured, declared)
 }
 
 /// Opens the log for writing, or begins it.

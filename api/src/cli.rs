@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Recompute the whole log: chain, signatures, tree, commitments, slices and verdicts.
     #[command(after_help = "Example:\n  isoledger audit --data /var/lib/isoledger/data")]
     Audit(Audit),
+    /// Read recorded evidence again with this release's readers, and show what they understand otherwise.
+    #[command(after_help = "Example:\n  isoledger replay --renormalise --from 2026-03-01")]
+    Replay(Replay),
     /// Write the public log as plain files that any web server can serve.
     #[command(after_help = "Example:\n  isoledger export --out /srv/www/log")]
     Export(Export),
@@ -167,6 +170,19 @@ pub(crate) struct Audit {
     /// The log's verifier key (vkey) to hold the log to; the configuration's key file unless given.
     #[arg(long)]
     pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Run today's readers over the evidence of every poll and report each difference from the recorded state.
+    #[arg(long)]
+    pub(crate) renormalise: bool,
+    /// Only polls recorded from this time on (2026-03-02T10:11:12Z or 2026-03-02).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only polls recorded up to this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Args)]

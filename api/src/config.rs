@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key of it documented in docs/OPERATING.md and in what `init` writes.
 
+use isoledger_collectors::dialect::{Dialect, Reach, SWITCHES, switch_dialect};
 use isoledger_core::record::{valid_origin, valid_word};
 use isoledger_core::time::Span;
 use serde::Deserialize;
@@ -85,60 +86,188 @@ impl Default for Http {
     }
 }
 
+/// The cloud manager, by its kind.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Manager {
     /// HIL over its REST API.
-    #[serde(rename_all = "kebab-case")]
-    Hil {
-        /// Where HIL is, without `/v0`.
-        url: String,
-        /// The administrator's name; absent for HIL's null authentication.
-        user: Option<String>,
-        /// File with the password, mode 0600.
-        password_file: Option<PathBuf>,
-        /// Environment variable with the password.
-        password_env: Option<String>,
-        /// Certificate authorities that may vouch for HIL, PEM.
-        ca: Option<PathBuf>,
-        /// Whether plain http may be used to another host than this one.
-        #[serde(default)]
-        allow_plain_http: bool,
-        /// From the start of one crawl to the start of the next.
-        #[serde(default = "crawl_period")]
-        period: Span,
-        /// How long a crawl may take.
-        #[serde(default = "crawl_deadline")]
-        deadline: Span,
-        /// How long one request may take.
-        #[serde(default = "request_timeout")]
-        request_timeout: Span,
-        /// The most of HIL's time that crawls may take, in percent; the period grows to keep to it.
-        #[serde(default = "duty")]
-        duty: u32,
-    },
+    Hil(Hil),
+    /// HIL's database.
+    HilDatabase(HilDatabase),
+    /// A file that declares, for sites without a manager.
+    DeclaredFile(DeclaredFile),
 }
 
+/// HIL over its REST API.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Hil {
+    /// Where HIL is, without `/v0`.
+    pub(crate) url: String,
+    /// The administrator's name; absent for HIL's null authentication.
+    pub(crate) user: Option<String>,
+    /// File with the password, mode 0600.
+    pub(crate) password_file: Option<PathBuf>,
+    /// Environment variable with the password.
+    pub(crate) password_env: Option<String>,
+    /// Certificate authorities that may vouch for HIL, PEM.
+    pub(crate) ca: Option<PathBuf>,
+    /// Whether plain http may be used to another host than this one.
+    #[serde(default)]
+    pub(crate) allow_plain_http: bool,
+    /// From the start of one crawl to the start of the next.
+    #[serde(default = "crawl_period")]
+    pub(crate) period: Span,
+    /// How long a crawl may take.
+    #[serde(default = "crawl_deadline")]
+    pub(crate) deadline: Span,
+    /// How long one request may take.
+    #[serde(default = "request_timeout")]
+    pub(crate) request_timeout: Span,
+    /// The most of HIL's time that crawls may take, in percent; the period grows to keep to it.
+    #[serde(default = "duty")]
+    pub(crate) duty: u32,
+}
+
+/// HIL's PostgreSQL database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct HilDatabase {
+    /// `unix:PATH`, `tcp:HOST:PORT` (this host only) or `ssl:HOST:PORT` of the server.
+    pub(crate) server: String,
+    /// The database's name.
+    #[serde(default = "hil_database")]
+    pub(crate) database: String,
+    /// The role, which needs SELECT on some columns and nothing else.
+    pub(crate) user: String,
+    /// File with the password, mode 0600.
+    pub(crate) password_file: Option<PathBuf>,
+    /// Environment variable with the password.
+    pub(crate) password_env: Option<String>,
+    /// For `ssl:`: authorities, our certificate and key, the name in the server's certificate.
+    pub(crate) tls: Option<Tls>,
+    /// From the start of one reading to the start of the next.
+    #[serde(default = "database_period")]
+    pub(crate) period: Span,
+    /// How long a reading may take.
+    #[serde(default = "database_deadline")]
+    pub(crate) deadline: Span,
+}
+
+/// A file that declares.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct DeclaredFile {
+    /// The file, `.toml` or `.json`. Read at every poll.
+    pub(crate) path: PathBuf,
+}
+
+/// How often and how long the cloud manager is read.
+pub(crate) struct ManagerPace {
+    pub(crate) period: Span,
+    pub(crate) deadline: Span,
+    pub(crate) duty: u32,
+}
+
+impl Manager {
+    pub(crate) fn pace(&self) -> ManagerPace {
+        match self {
+            Manager::Hil(h) => ManagerPace { period: h.period, deadline: h.deadline, duty: h.duty },
+            Manager::HilDatabase(d) => ManagerPace { period: d.period, deadline: d.deadline, duty: 100 },
+            // A local file costs nothing: every poll rests on what it says then.
+            Manager::DeclaredFile(_) => {
+                ManagerPace { period: Span::from_millis(0), deadline: Span::from_secs(5), duty: 100 }
+            }
+        }
+    }
+}
+
+/// A switch, by how its dialect is reached.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "toml::Table")]
 pub(crate) enum Switch {
     /// One bridge of an Open vSwitch.
-    #[serde(rename = "openvswitch", rename_all = "kebab-case")]
-    OpenVswitch {
-        /// `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT` of the OVSDB server.
-        ovsdb: String,
-        /// The bridge.
-        bridge: String,
-        /// For `ssl:`: authorities, our certificate and key, the name in the server's certificate.
-        #[serde(default)]
-        tls: Option<Tls>,
-        /// Where flows are read; absent means not read, and the verdict unknown.
-        #[serde(default)]
-        flows: Option<Flows>,
-        /// For `flows` by SSH.
-        #[serde(default)]
-        ssh: Option<Ssh>,
-    },
+    OpenVswitch(OpenVswitch),
+    /// A command line over SSH.
+    Console(&'static Dialect, Console),
+    /// An HTTP interface.
+    Web(&'static Dialect, Web),
+}
+
+impl TryFrom<toml::Table> for Switch {
+    type Error = String;
+
+    fn try_from(mut table: toml::Table) -> Result<Switch, String> {
+        let known = || SWITCHES.iter().map(|d| d.name).collect::<Vec<_>>().join(", ");
+        let kind = match table.remove("kind") {
+            Some(toml::Value::String(kind)) => kind,
+            Some(other) => return Err(format!("found kind = {other}; known are {}", known())),
+            None => return Err(format!("a switch needs a kind; known are {}", known())),
+        };
+        let dialect =
+            switch_dialect(&kind).ok_or_else(|| format!("found kind = {kind:?}; known are {}", known()))?;
+        let keys = |e: toml::de::Error| format!("kind {kind:?}: {}", e.message());
+        Ok(match dialect.reach {
+            Reach::OpenVSwitch => Switch::OpenVswitch(table.try_into().map_err(keys)?),
+            Reach::Console(_) => Switch::Console(dialect, table.try_into().map_err(keys)?),
+            Reach::Web(_) => Switch::Web(dialect, table.try_into().map_err(keys)?),
+        })
+    }
+}
+
+/// One bridge of an Open vSwitch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct OpenVswitch {
+    /// `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT` of the OVSDB server, or `ssh`, see the table of that name.
+    pub(crate) ovsdb: String,
+    /// The bridge.
+    pub(crate) bridge: String,
+    /// For `ssl:`: authorities, our certificate and key, the name in the server's certificate.
+    #[serde(default)]
+    pub(crate) tls: Option<Tls>,
+    /// Where flows are read; absent means not read, and the verdict unknown.
+    #[serde(default)]
+    pub(crate) flows: Option<Flows>,
+    /// For `ovsdb` and `flows` by SSH.
+    #[serde(default)]
+    pub(crate) ssh: Option<Ssh>,
+}
+
+/// A switch with a command line.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Console {
+    /// Where and as whom to log in.
+    pub(crate) ssh: Ssh,
+    /// File with what `enable` asks for, mode 0600, where the account is not privileged from the start.
+    #[serde(default)]
+    pub(crate) enable_password_file: Option<PathBuf>,
+}
+
+/// A switch with an HTTP interface.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Web {
+    /// Scheme, host and port: `https://switch.example:8888`.
+    pub(crate) url: String,
+    /// The account.
+    pub(crate) user: Option<String>,
+    /// File with its password, mode 0600.
+    pub(crate) password_file: Option<PathBuf>,
+    /// Environment variable with its password.
+    pub(crate) password_env: Option<String>,
+    /// Certificate authorities that may vouch for the switch, PEM.
+    pub(crate) ca: Option<PathBuf>,
+    /// Whether plain http may be used to another host than this one.
+    #[serde(default)]
+    pub(crate) allow_plain_http: bool,
+    /// How long one request may take.
+    #[serde(default = "request_timeout")]
+    pub(crate) request_timeout: Span,
+    /// The interface types to read; empty means the dialect's own list.
+    #[serde(default)]
+    pub(crate) interface_types: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -203,6 +332,15 @@ fn duty() -> u32 {
 fn ssh_port() -> u16 {
     22
 }
+fn hil_database() -> String {
+    "hil".into()
+}
+fn database_period() -> Span {
+    Span::from_secs(10)
+}
+fn database_deadline() -> Span {
+    Span::from_secs(20)
+}
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -249,9 +387,9 @@ impl Config {
         if p.max_gap < p.period {
             return bad("poll.max-gap", &p.max_gap, "at least poll.period, or no range is ever isolated");
         }
-        let Manager::Hil { duty, .. } = &config.manager;
-        if !(1..=100).contains(duty) {
-            return bad("manager.duty", duty, "1 to 100 percent");
+        let duty = config.manager.pace().duty;
+        if !(1..=100).contains(&duty) {
+            return bad("manager.duty", &duty, "1 to 100 percent");
         }
         if config.http.token_file.is_none() && !config.http.listen.ip().is_loopback() {
             return bad(
@@ -321,6 +459,9 @@ mod tests {
             ("origin = \"audit.example/moc\"", "origin = \"a+b\"", "log.origin is \"a+b\""),
             ("bridge = \"br0\"", "bridge = \"br0\"\nbrigde = 1", "unknown field `brigde`"),
             ("kind = \"hil\"", "kind = \"hall\"", "unknown variant `hall`"),
+            ("kind = \"openvswitch\"", "kind = \"ovs\"", "found kind = \"ovs\"; known are openvswitch"),
+            ("kind = \"openvswitch\"", "", "a switch needs a kind"),
+            ("kind = \"openvswitch\"", "kind = 7", "found kind = 7"),
             ("[switches.sw1]", "[poll]\nperiod = \"10\"\n[switches.sw1]", "a length of time is"),
             ("[switches.sw1]", "[poll]\nperiod = \"1h\"\n[switches.sw1]", "poll.max-gap"),
             ("[switches.sw1]", "[http]\nlisten = \"0.0.0.0:80\"\n[switches.sw1]", "http.listen is"),

@@ -69,8 +69,14 @@ struct FileUnassessed {
     reason: String,
 }
 
-/// Reads a scope file and checks it against the configured switches.
-pub(crate) fn load(path: &Path, domain: &str, configured: &BTreeSet<String>) -> Result<Scope, Failure> {
+/// Reads a scope file and checks it against the configured switches. `declared` are the exits that a declared-state
+/// file has, with its path.
+pub(crate) fn load(
+    path: &Path,
+    domain: &str,
+    configured: &BTreeSet<String>,
+    declared: Option<(&Path, Vec<Exit>)>,
+) -> Result<Scope, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         Failure(format!(
             "{}: {e}; write one with: isoledger scope propose --out {}, and read it before you use it",
@@ -78,7 +84,36 @@ pub(crate) fn load(path: &Path, domain: &str, configured: &BTreeSet<String>) -> 
             path.display()
         ))
     })?;
-    parse(path, &text, domain, configured)
+    let mut scope = parse(path, &text, domain, configured)?;
+    if let Some((from, exits)) = declared {
+        add_exits(&mut scope, exits).map_err(|e| Failure(format!("{}: {e}", from.display())))?;
+    }
+    Ok(scope)
+}
+
+/// Adds exits that another file has to those of the scope.
+fn add_exits(scope: &mut Scope, exits: Vec<Exit>) -> Result<(), String> {
+    for exit in exits {
+        let Exit { name, port, .. } = &exit;
+        if !scope.switches.contains_key(&port.switch) {
+            return Err(format!(
+                "exit {name:?} is on the switch {:?}, which the scope does not have",
+                port.switch
+            ));
+        }
+        if scope.exits.iter().any(|known| known.name == *name) {
+            return Err(format!("exit {name:?} is in the scope file as well; keep one of the two"));
+        }
+        let taken = scope.exits.iter().any(|known| known.port == *port)
+            || scope.links.iter().any(|l| l.a == *port || l.b == *port);
+        if taken {
+            return Err(format!(
+                "the port of exit {name:?}, {port}, is a link or an exit already; once is allowed"
+            ));
+        }
+        scope.exits.push(exit);
+    }
+    Ok(())
 }
 
 fn parse(path: &Path, text: &str, domain: &str, configured: &BTreeSet<String>) -> Result<Scope, Failure> {
@@ -202,6 +237,28 @@ mod tests {
         assert_eq!(s.names().port(&PortId::new("hil-sw1", "1/0/1")), PortId::new("sw1", "Te 1/0/1"));
         assert_eq!(s.names().port(&PortId::new("sw2", "Ethernet1/1")), PortId::new("sw2", "ethernet1/1"));
         assert_eq!((s.links.len(), s.exits.len(), s.unassessed.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn exits_of_a_declared_state_file_are_taken_in() {
+        let exit = |name: &str, switch: &str, port: &str| Exit {
+            name: name.to_owned(),
+            kind: ExitKind::Router,
+            port: PortId::new(switch, port),
+            vlans: VlanSet::all(),
+        };
+        let mut scope = read(GOOD).unwrap();
+        add_exits(&mut scope, vec![exit("second", "sw2", "up")]).unwrap();
+        assert_eq!(scope.exits.len(), 2);
+        for (wrong, said) in [
+            (exit("third", "sw9", "up"), "which the scope does not have"),
+            (exit("core-router", "sw2", "x"), "in the scope file as well"),
+            (exit("third", "sw2", "up"), "once is allowed"),
+            (exit("third", "sw2", "t0"), "once is allowed"),
+        ] {
+            let e = add_exits(&mut scope, vec![wrong]).unwrap_err();
+            assert!(e.contains(said), "{e}");
+        }
     }
 
     #[test]

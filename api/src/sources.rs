@@ -1,12 +1,17 @@
 //! From configuration to readers.
 
-use crate::config::{Config, Flows, Manager, Switch};
-use crate::failure::Failure;
+use crate::config::{self, Config, Flows, Manager, Switch};
+use crate::failure::{Failure, fail};
+use isoledger_collectors::declared_file::DeclaredFile;
+use isoledger_collectors::dialect::{ConsoleSettings, Reach, WebSettings};
 use isoledger_collectors::hil::{self, Hil};
-use isoledger_collectors::net::{Address, ClientFiles, SshLogin, SshTarget, TlsFiles};
-use isoledger_collectors::openvswitch::{FlowSource, OpenVSwitch, Settings};
+use isoledger_collectors::hil_database::{self, HilDatabase};
+use isoledger_collectors::net::{Address, ClientFiles, SshLogin, SshTarget, TlsFiles, WebTarget};
+use isoledger_collectors::openvswitch::{FlowSource, OpenVSwitch, OvsdbSource, Settings};
 use isoledger_collectors::{CloudManager, Secret, SwitchReader};
+use isoledger_core::time::Span;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The readers of one domain.
@@ -33,88 +38,160 @@ pub(crate) fn sources(config: &Config) -> Result<Sources, Failure> {
     for (name, switch) in &config.switches {
         switches.insert(name.clone(), reader(config, name, switch)?);
     }
-    Ok(Sources { manager: Box::new(manager(config)?), switches, config: config.clone() })
+    Ok(Sources { manager: manager(config)?, switches, config: config.clone() })
 }
 
 /// The reader of the cloud manager.
-pub(crate) fn manager(config: &Config) -> Result<Hil, Failure> {
-    let Manager::Hil {
-        url, user, password_file, password_env, ca, allow_plain_http, request_timeout, ..
-    } = &config.manager;
-    let auth = match (user, password_file, password_env) {
-        (None, None, None) => hil::Auth::None,
-        (Some(user), Some(file), None) => {
-            hil::Auth::Basic { user: user.clone(), password: Secret::from_file(&config.at(file))? }
+pub(crate) fn manager(config: &Config) -> Result<Box<dyn CloudManager>, Failure> {
+    match &config.manager {
+        Manager::Hil(keys) => Ok(Box::new(hil(config, keys)?)),
+        Manager::HilDatabase(keys) => Ok(Box::new(database(config, keys)?)),
+        Manager::DeclaredFile(keys) => {
+            let file = DeclaredFile::new(config.at(&keys.path));
+            Ok(Box::new(file.map_err(|e| Failure(format!("manager.path: {e}")))?))
         }
-        (Some(user), None, Some(name)) => {
-            hil::Auth::Basic { user: user.clone(), password: Secret::from_env(name)? }
-        }
-        _ => {
-            return Err(Failure(
-                "manager: `user` needs `password-file` or `password-env`, one of them, and neither goes without \
-                 `user`; leave out all three only where HIL asks for no password"
-                    .into(),
-            ));
-        }
+    }
+}
+
+/// The reader of HIL's REST interface.
+pub(crate) fn hil(config: &Config, keys: &config::Hil) -> Result<Hil, Failure> {
+    let auth = match account(config, "manager", &keys.user, &keys.password_file, &keys.password_env)? {
+        None => hil::Auth::None,
+        Some((user, password)) => hil::Auth::Basic { user, password },
     };
-    let ca = ca.as_ref().map(|p| {
-        let path = config.at(p);
-        std::fs::read(&path).map_err(|e| Failure(format!("manager.ca: {}: {e}", path.display())))
-    });
-    let mut settings = hil::Config::new(url.clone(), auth);
-    settings.ca = ca.transpose()?;
-    settings.allow_plain_http = *allow_plain_http;
-    settings.request_timeout = Duration::from_millis(request_timeout.millis());
+    let mut settings = hil::Config::new(keys.url.clone(), auth);
+    settings.ca = pem(config, "manager.ca", keys.ca.as_deref())?;
+    settings.allow_plain_http = keys.allow_plain_http;
+    settings.request_timeout = duration(keys.request_timeout);
     Hil::new(&settings).map_err(|e| Failure(format!("manager: {e}")))
+}
+
+/// The reader of HIL's database.
+pub(crate) fn database(config: &Config, keys: &config::HilDatabase) -> Result<HilDatabase, Failure> {
+    let bad = |e: &dyn std::fmt::Display| Failure(format!("manager: {e}"));
+    let password = match (&keys.password_file, &keys.password_env) {
+        (None, None) => None,
+        (Some(file), None) => Some(Secret::from_file(&config.at(file))?),
+        (None, Some(name)) => Some(Secret::from_env(name)?),
+        _ => return Err(bad(&"`password-file` and `password-env` exclude each other")),
+    };
+    let settings = hil_database::Settings {
+        server: address(config, &keys.server).map_err(|e| bad(&e.0))?,
+        tls: keys.tls.as_ref().map(|t| tls(config, t)).transpose().map_err(|e| bad(&e.0))?,
+        database: keys.database.clone(),
+        user: keys.user.clone(),
+        password,
+    };
+    HilDatabase::new(settings).map_err(|e| bad(&e))
+}
+
+fn address(config: &Config, text: &str) -> Result<Address, Failure> {
+    Ok(match text.parse::<Address>().map_err(|e| Failure(e.to_string()))? {
+        Address::Unix(path) => Address::Unix(config.at(&path)),
+        other => other,
+    })
+}
+
+fn tls(config: &Config, keys: &config::Tls) -> Result<TlsFiles, Failure> {
+    Ok(TlsFiles {
+        ca: config.at(&keys.ca),
+        client: match (&keys.certificate, &keys.key) {
+            (None, None) => None,
+            (Some(c), Some(k)) => Some(ClientFiles { certificate: config.at(c), key: config.at(k) }),
+            _ => return fail("tls.certificate and tls.key go together"),
+        },
+        server_name: keys.server_name.clone(),
+    })
+}
+
+/// A user and a password from their keys: all absent, or a user with one source of its password.
+fn account(
+    config: &Config,
+    table: &str,
+    user: &Option<String>,
+    file: &Option<PathBuf>,
+    env: &Option<String>,
+) -> Result<Option<(String, Secret)>, Failure> {
+    match (user, file, env) {
+        (None, None, None) => Ok(None),
+        (Some(user), Some(file), None) => Ok(Some((user.clone(), Secret::from_file(&config.at(file))?))),
+        (Some(user), None, Some(name)) => Ok(Some((user.clone(), Secret::from_env(name)?))),
+        _ => Err(Failure(format!(
+            "{table}: `user` needs `password-file` or `password-env`, one of them, and neither goes without `user`; \
+             leave out all three only where no password is asked for"
+        ))),
+    }
+}
+
+fn pem(config: &Config, key: &str, path: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(path) = path.map(|p| config.at(p)) else { return Ok(None) };
+    let read = std::fs::read(&path);
+    read.map(Some).map_err(|e| Failure(format!("{key}: {}: {e}", path.display())))
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_millis(span.millis())
+}
+
+fn ssh(config: &Config, keys: &config::Ssh) -> Result<SshTarget, Failure> {
+    let login = match (&keys.key, &keys.password_file) {
+        (Some(key), None) => SshLogin::Key { private: config.at(key), passphrase: None },
+        (None, Some(file)) => SshLogin::Password(Secret::from_file(&config.at(file))?),
+        _ => return Err(Failure("ssh needs `key` or `password-file`, one of them".into())),
+    };
+    Ok(SshTarget {
+        host: keys.host.clone(),
+        port: keys.port,
+        user: keys.user.clone(),
+        known_hosts: config.at(&keys.known_hosts),
+        login,
+    })
 }
 
 fn reader(config: &Config, name: &str, switch: &Switch) -> Result<Box<dyn SwitchReader>, Failure> {
     let bad = |e: &dyn std::fmt::Display| Failure(format!("switches.{name}: {e}"));
     match switch {
-        Switch::OpenVswitch { ovsdb, bridge, tls, flows, ssh } => {
-            let address = |text: &str| -> Result<Address, Failure> {
-                Ok(match text.parse::<Address>().map_err(|e| bad(&e))? {
-                    Address::Unix(path) => Address::Unix(config.at(&path)),
-                    other => other,
-                })
+        Switch::OpenVswitch(keys) => openvswitch(config, keys).map_err(|e| bad(&e.0)),
+        Switch::Console(dialect, keys) => {
+            let Reach::Console(open) = dialect.reach else { return Err(bad(&"not read over a console")) };
+            let enable = keys.enable_password_file.as_ref().map(|f| Secret::from_file(&config.at(f)));
+            let enable = enable.transpose().map_err(|e| bad(&e))?;
+            Ok(open(ConsoleSettings { ssh: ssh(config, &keys.ssh).map_err(|e| bad(&e.0))?, enable }))
+        }
+        Switch::Web(dialect, keys) => {
+            let Reach::Web(open) = dialect.reach else { return Err(bad(&"not read over HTTP")) };
+            let table = format!("switches.{name}");
+            let web = WebTarget {
+                url: keys.url.clone(),
+                user: account(config, &table, &keys.user, &keys.password_file, &keys.password_env)?,
+                ca: pem(config, &format!("{table}.ca"), keys.ca.as_deref())?,
+                allow_plain_http: keys.allow_plain_http,
+                request_timeout: duration(keys.request_timeout),
             };
-            let tls = match tls {
-                None => None,
-                Some(t) => Some(TlsFiles {
-                    ca: config.at(&t.ca),
-                    client: match (&t.certificate, &t.key) {
-                        (None, None) => None,
-                        (Some(c), Some(k)) => {
-                            Some(ClientFiles { certificate: config.at(c), key: config.at(k) })
-                        }
-                        _ => return Err(bad(&"tls.certificate and tls.key go together")),
-                    },
-                    server_name: t.server_name.clone(),
-                }),
-            };
-            let flows = match (flows, ssh) {
-                (None, None) => None,
-                (Some(Flows::Openflow(at)), None) => Some(FlowSource::OpenFlow(address(at)?)),
-                (Some(Flows::Local), None) => Some(FlowSource::Local { rundir: None }),
-                (Some(Flows::Ssh), Some(s)) => {
-                    let login = match (&s.key, &s.password_file) {
-                        (Some(key), None) => SshLogin::Key { private: config.at(key), passphrase: None },
-                        (None, Some(file)) => SshLogin::Password(Secret::from_file(&config.at(file))?),
-                        _ => return Err(bad(&"ssh needs `key` or `password-file`, one of them")),
-                    };
-                    Some(FlowSource::Ssh(SshTarget {
-                        host: s.host.clone(),
-                        port: s.port,
-                        user: s.user.clone(),
-                        known_hosts: config.at(&s.known_hosts),
-                        login,
-                    }))
-                }
-                (Some(Flows::Ssh), None) => return Err(bad(&"flows = \"ssh\" needs a table `ssh`")),
-                (_, Some(_)) => return Err(bad(&"a table `ssh` goes with flows = \"ssh\"")),
-            };
-            let settings = Settings { bridge: bridge.clone(), ovsdb: address(ovsdb)?, tls, flows };
-            Ok(Box::new(OpenVSwitch::new(settings).map_err(|e| bad(&e))?))
+            open(WebSettings { web, interface_types: keys.interface_types.clone() }).map_err(|e| bad(&e))
         }
     }
+}
+
+fn openvswitch(config: &Config, keys: &config::OpenVswitch) -> Result<Box<dyn SwitchReader>, Failure> {
+    let tls = keys.tls.as_ref().map(|t| tls(config, t)).transpose()?;
+    let target = keys.ssh.as_ref().map(|keys| ssh(config, keys)).transpose()?;
+    let by_ssh =
+        |key: &str| target.clone().ok_or_else(|| Failure(format!("{key} = \"ssh\" needs a table `ssh`")));
+    let flows = match &keys.flows {
+        None => None,
+        Some(Flows::Openflow(at)) => Some(FlowSource::OpenFlow(address(config, at)?)),
+        Some(Flows::Local) => Some(FlowSource::Local { rundir: None }),
+        Some(Flows::Ssh) => Some(FlowSource::Ssh(by_ssh("flows")?)),
+    };
+    let ovsdb = match keys.ovsdb.as_str() {
+        "ssh" => OvsdbSource::Ssh(by_ssh("ovsdb")?),
+        at => OvsdbSource::Address(address(config, at)?),
+    };
+    let used = matches!(ovsdb, OvsdbSource::Ssh(_)) || matches!(flows, Some(FlowSource::Ssh(_)));
+    if target.is_some() && !used {
+        return fail("a table `ssh` goes with ovsdb = \"ssh\" or flows = \"ssh\"");
+    }
+    let settings = Settings { bridge: keys.bridge.clone(), ovsdb, tls, flows };
+    Ok(Box::new(OpenVSwitch::new(settings).map_err(|e| Failure(e.to_string()))?))
 }

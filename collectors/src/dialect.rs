@@ -5,8 +5,8 @@
 
 use crate::net::SshTarget;
 use crate::net::web::WebTarget;
-use crate::{Evidence, SourceError, SwitchReader, openvswitch};
-use isoledger_core::model::{BypassClass, Observed, Reader};
+use crate::{Evidence, SourceError, SwitchReader, declared_file, hil, hil_database, openvswitch, os9, vdx};
+use isoledger_core::model::{BypassClass, Declared, Observed, Reader};
 
 /// For each bypass class, when a switch is clean, dirty or not read, and why: the table of the dialect's page.
 pub type BypassTable = [(BypassClass, &'static str)];
@@ -67,8 +67,46 @@ impl Dialect {
     }
 }
 
+/// One kind of cloud manager and how what it declares is read from evidence.
+#[derive(Debug)]
+pub struct ManagerDialect {
+    /// The name in configurations, rosters and evidence; also that of its page in `docs/dialects`.
+    pub name: &'static str,
+    /// The parser's version; moves when the same evidence may read differently.
+    pub version: u32,
+    /// What a cloud manager declares, from the evidence of one reading of it. Pure.
+    pub normalise: fn(&Evidence) -> Result<Declared, SourceError>,
+}
+
+impl ManagerDialect {
+    /// The name and version that a roster records.
+    pub fn reader(&self) -> Reader {
+        Reader { dialect: self.name.to_owned(), version: self.version }
+    }
+}
+
+/// Every dialect of cloud managers.
+pub const MANAGERS: &[&ManagerDialect] = &[
+    &ManagerDialect { name: hil::DIALECT, version: hil::VERSION, normalise: hil::normalise },
+    &ManagerDialect {
+        name: hil_database::DIALECT,
+        version: hil_database::VERSION,
+        normalise: hil_database::normalise,
+    },
+    &ManagerDialect {
+        name: declared_file::DIALECT,
+        version: declared_file::VERSION,
+        normalise: declared_file::normalise,
+    },
+];
+
+/// The dialect of cloud managers with this name.
+pub fn manager_dialect(name: &str) -> Option<&'static ManagerDialect> {
+    MANAGERS.iter().copied().find(|d| d.name == name)
+}
+
 /// Every dialect of switches.
-pub const SWITCHES: &[&Dialect] = &[&openvswitch::OPENVSWITCH];
+pub const SWITCHES: &[&Dialect] = &[&openvswitch::OPENVSWITCH, &vdx::VDX, &os9::OS9];
 
 /// The dialect of switches with this name.
 pub fn switch_dialect(name: &str) -> Option<&'static Dialect> {

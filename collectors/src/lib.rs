@@ -18,13 +18,24 @@
 //! A source may be slow, wrong or hostile. Sizes are capped before anything is kept, every wait ends at the
 //! caller's deadline, and what is not understood becomes an anomaly, an unreadable port or a [`SourceError`].
 
+mod classes;
+pub mod console;
+pub mod declared_file;
 pub mod dialect;
 pub mod evidence;
 pub mod hil;
+pub mod hil_database;
+#[cfg(test)]
+mod law;
 pub mod net;
+pub mod nexus;
 pub mod openvswitch;
+pub mod os9;
 pub mod secret;
 pub mod source;
+pub mod text;
+mod unread;
+pub mod vdx;
 
 pub use evidence::{Evidence, Exchange};
 pub use secret::Secret;
@@ -45,8 +56,8 @@ pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, Sourc
 
 /// What a cloud manager declares, from the evidence of one reading of it. Pure, and fails as [`normalise`] does.
 pub fn normalise_declared(reader: &Reader, evidence: &Evidence) -> Result<Declared, SourceError> {
-    match (reader.dialect.as_str(), reader.version) {
-        (hil::DIALECT, hil::VERSION) => hil::normalise(evidence),
+    match dialect::manager_dialect(&reader.dialect) {
+        Some(known) if known.version == reader.version => (known.normalise)(evidence),
         _ => Err(unknown_reader(reader)),
     }
 }

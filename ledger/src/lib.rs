@@ -11,6 +11,7 @@
 //! - [`Ledger`]: one log, its one writer. [`Ledger::append`] is the commit; [`sequence`] has it on one page.
 //! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
 //!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
+//! - [`witness`]: the memory of a witness, which watches logs that need not be ours.
 //! - [`mod@audit`]: the whole log recomputed by the verifier's own functions. [`mod@export`]: the public log as plain files.
 //!
 //! # Out of scope
@@ -43,9 +44,11 @@ pub mod read;
 pub mod reader;
 pub mod recompute;
 pub mod recorder;
+pub mod renormalise;
 pub mod sequence;
 pub mod state;
 pub mod store;
+pub mod witness;
 
 pub use audit::{AuditError, AuditOptions, AuditReport, check_log};
 pub use export::{ExportError, ExportReport, export};

@@ -1,12 +1,13 @@
 //! `isoledger check` and `isoledger scope propose`: read every source once, write nothing into the log.
 
 use crate::app;
-use crate::config::{Config, Manager};
+use crate::config::{self, Config, Manager};
 use crate::failure::{Ending, Failure};
 use crate::keys;
 use crate::render;
 use crate::scope_propose;
 use crate::sources::{self, Sources};
+use isoledger_collectors::dialect::BypassTable;
 use isoledger_collectors::{Reading, Stopwatch};
 use isoledger_core::model::{BypassReading, Declared, Observed};
 use serde_json::{Value, json};
@@ -14,41 +15,130 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 struct Read {
     declared: Option<Reading<Declared>>,
-    switches: BTreeMap<String, Reading<Observed>>,
-    bypasses: BTreeMap<String, Vec<(String, String)>>,
+    switches: BTreeMap<String, (Reading<Observed>, &'static BypassTable)>,
 }
 
 async fn read(config: &Config, with_manager: bool) -> Result<Read, Failure> {
     let clock: Arc<Stopwatch> = app::clock()?;
     let Sources { mut manager, switches, .. } = sources::sources(config)?;
-    let Manager::Hil { deadline, .. } = &config.manager;
     let mut declared = None;
     if with_manager {
-        let patience = Duration::from_millis(deadline.millis());
+        let patience = Duration::from_millis(config.manager.pace().deadline.millis());
         declared = Some(manager.read(&*clock, Instant::now() + patience).await);
     }
-    let mut out = BTreeMap::new();
-    let mut bypasses = BTreeMap::new();
+    let patience = Duration::from_millis(config.poll.deadline.millis());
+    let gate = Arc::new(Semaphore::new(config.poll.parallel));
+    let mut tasks = JoinSet::new();
     for (name, mut reader) in switches {
-        let patience = Duration::from_millis(config.poll.deadline.millis());
-        let reading = reader.read(&*clock, Instant::now() + patience).await;
-        let table = reader.bypass_table();
-        bypasses.insert(name.clone(), table.iter().map(|(c, t)| (c.to_string(), (*t).to_owned())).collect());
-        out.insert(name, reading);
+        let (gate, clock) = (gate.clone(), clock.clone());
+        tasks.spawn(async move {
+            // Never closed, so acquiring cannot fail.
+            let _turn = gate.acquire_owned().await;
+            let reading = reader.read(&*clock, Instant::now() + patience).await;
+            (name, (reading, reader.bypass_table()))
+        });
     }
-    Ok(Read { declared, switches: out, bypasses })
+    let mut out = BTreeMap::new();
+    while let Some(done) = tasks.join_next().await {
+        let (name, read) = done.map_err(|e| {
+            Failure(format!("a reader failed ({e}); please report this defect with the switch's kind"))
+        })?;
+        out.insert(name, read);
+    }
+    Ok(Read { declared, switches: out })
 }
 
-fn bypass_word(r: Option<&BypassReading>) -> String {
+pub(crate) fn bypass_word(r: Option<&BypassReading>) -> String {
     match r {
         Some(BypassReading::Clean) => "clean".into(),
         Some(BypassReading::Dirty { vlans, detail }) => format!("DIRTY on {vlans}: {detail}"),
         Some(BypassReading::NotRead { why }) => format!("not read: {why}"),
         None => "not read".into(),
     }
+}
+
+/// What there is to say of the cloud manager: what it is called, and whether it is well.
+async fn manager(config: &Config) -> Vec<(String, Result<String, String>)> {
+    let checked = match &config.manager {
+        Manager::Hil(keys) => hil(config, keys).await,
+        Manager::HilDatabase(keys) => database(config, keys).await,
+        Manager::DeclaredFile(_) => reading(config).await.map(|r| vec![("cloud manager".to_owned(), r)]),
+    };
+    checked.unwrap_or_else(|e| vec![("cloud manager".to_owned(), Err(e.0))])
+}
+
+/// What one reading of the cloud manager brought, in a sentence.
+async fn reading(config: &Config) -> Result<Result<String, String>, Failure> {
+    let clock = app::clock()?;
+    let patience = Instant::now() + Duration::from_millis(config.manager.pace().deadline.millis());
+    let reading = sources::manager(config)?.read(&*clock, patience).await;
+    let declared = match reading.outcome {
+        Ok(declared) => declared,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    if !declared.anomalies.is_empty() {
+        let all = declared.anomalies.iter().map(|a| format!("{}: {}", a.about, a.what));
+        return Ok(Err(all.collect::<Vec<_>>().join("; ")));
+    }
+    Ok(Ok(format!(
+        "{} {} ({}): {} networks, {} attachments, {} ports, {} actions; {} requests in {}",
+        reading.reader.dialect,
+        reading.evidence.subject,
+        reading.evidence.auth,
+        declared.networks.len(),
+        declared.attachments.len(),
+        declared.registered.len(),
+        declared.actions.len(),
+        reading.sent,
+        reading.window.ended.since(reading.window.started)
+    )))
+}
+
+async fn database(
+    config: &Config,
+    keys: &config::HilDatabase,
+) -> Result<Vec<(String, Result<String, String>)>, Failure> {
+    let patience = Instant::now() + Duration::from_millis(keys.deadline.millis());
+    let mut items = vec![("cloud manager".to_owned(), reading(config).await?)];
+    let rights = sources::database(config, keys)?.rights(patience).await?;
+    let what = format!("rights of {} in {}", rights.user, rights.database);
+    items.push((what.clone(), Ok(format!("reads {}", rights.reads.join(", ")))));
+    // More than is needed is no reason not to audit, but nobody should have to look for it.
+    let missing = rights.missing.clone();
+    items.extend(rights.advice().into_iter().map(|advice| {
+        let fatal = missing.as_ref() == Some(&advice);
+        (
+            format!("{what}, {}", if fatal { "missing" } else { "warning" }),
+            if fatal { Err(advice) } else { Ok(advice) },
+        )
+    }));
+    Ok(items)
+}
+
+async fn hil(config: &Config, keys: &config::Hil) -> Result<Vec<(String, Result<String, String>)>, Failure> {
+    let clock = app::clock()?;
+    let patience = Instant::now() + Duration::from_millis(keys.deadline.millis());
+    let r = sources::hil(config, keys)?.check(&*clock, patience, keys.period, keys.duty).await?;
+    let text = format!(
+        "HIL at {} as {}, extensions {}: {} networks, {} attachments, {} ports; {} calls in {} ms",
+        r.url,
+        r.user.as_deref().unwrap_or("nobody"),
+        r.extensions.join(" "),
+        r.networks,
+        r.attachments,
+        r.ports,
+        r.calls,
+        r.took_ms
+    );
+    let well = if r.anomalies.is_empty() { Ok(text) } else { Err(r.anomalies.join("; ")) };
+    let mut items = vec![("cloud manager".to_owned(), well)];
+    items.extend(r.advice.into_iter().map(|advice| ("cloud manager, advice".to_owned(), Ok(advice))));
+    Ok(items)
 }
 
 pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failure> {
@@ -76,34 +166,11 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
             })
             .map_err(|e| e.0),
     );
-    let Manager::Hil { period, duty, deadline, .. } = &config.manager;
-    let clock = app::clock()?;
-    let patience = Instant::now() + Duration::from_millis(deadline.millis());
-    match sources::manager(config)?.check(&*clock, patience, *period, *duty).await {
-        Ok(r) => {
-            let text = format!(
-                "HIL at {} as {}, extensions {}: {} networks, {} attachments, {} ports; {} calls in {} ms",
-                r.url,
-                r.user.as_deref().unwrap_or("nobody"),
-                r.extensions.join(" "),
-                r.networks,
-                r.attachments,
-                r.ports,
-                r.calls,
-                r.took_ms
-            );
-            item(
-                "cloud manager".into(),
-                if r.anomalies.is_empty() { Ok(text) } else { Err(r.anomalies.join("; ")) },
-            );
-            for advice in r.advice {
-                item("cloud manager, advice".into(), Ok(advice));
-            }
-        }
-        Err(e) => item("cloud manager".into(), Err(e.to_string())),
+    for (what, result) in manager(config).await {
+        item(what, result);
     }
     let read = read(config, false).await?;
-    for (name, reading) in &read.switches {
+    for (name, (reading, table)) in &read.switches {
         let what = format!("switch {name}");
         match &reading.outcome {
             Ok(o) if o.anomalies.is_empty() => {
@@ -112,12 +179,10 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
                     what,
                     Ok(format!("{} ports, identity {identity}, {}", o.ports.len(), reading.evidence.auth)),
                 );
-                for (class, how) in read.bypasses.get(name).into_iter().flatten() {
-                    let class_reading =
-                        isoledger_core::model::BypassClass::from_name(class).and_then(|c| o.bypasses.get(&c));
-                    let word = bypass_word(class_reading);
-                    let text = format!("{word} ({how})");
-                    let clean = matches!(class_reading, Some(BypassReading::Clean));
+                for (class, how) in *table {
+                    let reading = o.bypasses.get(class);
+                    let text = format!("{} ({how})", bypass_word(reading));
+                    let clean = matches!(reading, Some(BypassReading::Clean));
                     item(format!("switch {name}, {class}"), if clean { Ok(text) } else { Err(text) });
                 }
             }
@@ -144,7 +209,7 @@ pub(crate) async fn propose(config: &Config, out: &Path, as_json: bool) -> Resul
     }
     let mut observed = BTreeMap::new();
     let mut identities = BTreeMap::new();
-    for (name, reading) in read.switches {
+    for (name, (reading, _)) in read.switches {
         match reading.outcome {
             Ok(o) => {
                 identities.extend(reading.evidence.identity.map(|i| (name.clone(), i)));

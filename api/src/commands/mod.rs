@@ -5,6 +5,7 @@ pub(crate) mod audit;
 mod check;
 pub(crate) mod init;
 mod poll;
+mod replay;
 
 use crate::cli::{Cli, Command, Scope};
 use crate::config::Config;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::State(args) => ask::state(&config()?, args, global.json),
         Command::Attest(args) => ask::attest(&config()?, args, global.json),
         Command::Audit(args) => audit::run(&global.config, &args, global.json),
+        Command::Replay(args) => replay::run(&config()?, &args, global.json),
         Command::Export(args) => audit::export(&config()?, &args, global.json),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, global.json)),
     }
