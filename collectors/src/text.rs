@@ -115,6 +115,37 @@ pub fn vlan(text: &str) -> Result<Option<VlanId>, TextError> {
     }
 }
 
+/// The longest list of ports that is written out.
+const MAX_LISTED: usize = 4096;
+
+/// Reads a list of ports such as `gi1/0/5,gi1/0/7-10,po1-2`, without spaces, into lower-case names; `None` when it is
+/// none.
+pub fn port_list(text: &str) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let part = part.to_ascii_lowercase();
+        let (first, to) = part.split_once('-').map_or((part.as_str(), None), |(a, b)| (a, Some(b)));
+        let letters = first.bytes().take_while(u8::is_ascii_lowercase).count();
+        let (kind, numbers) = first.split_at(letters);
+        let plain = |n: &str| !n.is_empty() && n.len() <= 4 && n.bytes().all(|b| b.is_ascii_digit());
+        if !matches!(kind, "gi" | "te" | "fa" | "fo" | "tw" | "xg" | "po") || !numbers.split('/').all(plain) {
+            return None;
+        }
+        let Some(to) = to else {
+            all.push(part);
+            continue;
+        };
+        let stem = first.rfind('/').map_or(letters, |at| at + 1);
+        let from: u16 = first[stem..].parse().ok()?;
+        let to: u16 = plain(to).then(|| to.parse().ok())??;
+        if from > to || all.len() + usize::from(to - from) >= MAX_LISTED {
+            return None;
+        }
+        all.extend((from..=to).map(|n| format!("{}{n}", &first[..stem])));
+    }
+    Some(all)
+}
+
 /// A `Key: value` line with the lines that continue it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -221,6 +252,18 @@ mod tests {
         assert_eq!(vlan(""), Ok(None));
         for bad in ["1,2", "all", "4095", "0", "x"] {
             assert!(vlan(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        let list = |text| port_list(text).map(|l| l.join(" "));
+        assert_eq!(list("gi1/0/5").as_deref(), Some("gi1/0/5"));
+        assert_eq!(list("Gi1/0/7-9,po1-2,fa3").as_deref(), Some("gi1/0/7 gi1/0/8 gi1/0/9 po1 po2 fa3"));
+        for none in
+            ["", "1511", "gi", "gi1/", "gi1/0/5,", "gi1/0/5-3", "gigabit1", "eth0", "po1-x", "po1-65000"]
+        {
+            assert_eq!(list(none), None, "{none}");
         }
     }
 
