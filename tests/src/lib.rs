@@ -9,6 +9,7 @@
 
 pub mod openssh;
 pub mod ovs;
+pub mod postgres;
 pub mod program;
 pub mod recorder;
 pub mod site;

@@ -139,7 +139,7 @@ fn html_title(body: &[u8]) -> Option<String> {
 }
 
 /// Text of a stranger, for a sentence: at most 160 characters of it, control characters escaped.
-pub(super) fn quote(text: &[u8]) -> String {
+pub(crate) fn quote(text: &[u8]) -> String {
     const SHOWN: usize = 160;
     // A character has at most four bytes.
     let head = String::from_utf8_lossy(text.get(..4 * SHOWN).unwrap_or(text)).into_owned();

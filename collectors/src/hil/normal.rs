@@ -5,6 +5,7 @@
 
 use super::answer::{Answer, Pages, quote};
 use super::ask::Ask;
+use super::channel;
 use super::json::Json;
 use isoledger_core::VlanId;
 use isoledger_core::model::{
@@ -302,6 +303,9 @@ impl Reader<'_> {
             let Some(page) = self.open(&ask, Some(&Ask::Nodes)) else { continue };
             self.check_name(&about, &page, &node, &ask);
             let project = self.member(&about, &page, "project", "a string or null", text_or_null).flatten();
+            if let Some(project) = project {
+                declared.holders.insert(node.clone(), project.to_owned());
+            }
             let Some(nics) = self.member(&about, &page, "nics", "a list", list) else { continue };
             let mut seen = BTreeSet::new();
             for nic in nics {
@@ -421,26 +425,9 @@ impl Reader<'_> {
         vlan: Option<&NetworkVlan>,
         node: &Ask,
     ) -> Channel {
-        if channel == "vlan/native" {
-            return Channel::Native;
-        }
-        let tag = channel.strip_prefix("vlan/");
-        let (read, fits) = match (tag.and_then(VlanId::parse), vlan) {
-            (Some(tag), None) => (Channel::Tagged(tag), true),
-            (Some(tag), Some(NetworkVlan::Id(id))) => (Channel::Tagged(tag), tag == *id),
-            (Some(tag), Some(NetworkVlan::Unassessable(_))) => (Channel::Tagged(tag), false),
-            // The null allocator's channel, and a tag that is no VLAN id of a network that has none either.
-            (None, Some(NetworkVlan::Unassessable(id))) => {
-                (Channel::Other(channel.into()), channel == "null" || tag == Some(id.as_str()))
-            }
-            (None, _) => (Channel::Other(channel.into()), false),
-        };
+        let (read, fits) = channel::read(channel, vlan);
         if !fits {
-            let what = format!(
-                "is on network \"{}\" by channel \"{}\"; `vlan/native` or `vlan/` and the network's own id was expected",
-                quote(network.as_bytes()),
-                quote(channel.as_bytes())
-            );
+            let what = channel::misfit(network, channel);
             self.doubt(about, what, &[&Ask::Networks, node]);
         }
         read
