@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -109,12 +110,14 @@ pub struct HardwareAddresses {
     pub registrations: Vec<Registration>,
     /// Its REST interface, where it has one.
     pub rest: Option<RestAddresses>,
+    /// Its command line over SSH, where it has one. See also [`Lab::console`].
+    pub console: Option<SocketAddr>,
     /// The account of whoever audits: `auditor`, or else the first there is.
     pub credentials: Option<Credentials>,
 }
 
-/// A running cloud: HIL, an OVSDB server for each Open vSwitch host, an OpenFlow agent for each bridge, the REST interface of
-/// each hardware switch that has one, and HIL's daemon.
+/// A running cloud: HIL, an OVSDB server for each Open vSwitch host, an OpenFlow agent for each bridge, the REST interface
+/// or the command line of each hardware switch, and HIL's daemon.
 /// Dropping it stops everything.
 ///
 /// ```
@@ -312,6 +315,7 @@ impl Lab {
                     kind: switch.kind,
                     registrations: registered(name),
                     rest: self.rest.get(name).cloned(),
+                    console: self.consoles.get(name).map(ConsoleServer::address),
                     credentials: account
                         .map(|a| Credentials { user: a.user.clone(), password: a.password.clone() }),
                 }
@@ -323,6 +327,16 @@ impl Lab {
     /// Where the REST interface of a hardware switch is.
     pub fn rest(&self, hardware: &str) -> Option<&RestAddresses> {
         self.rest.get(hardware)
+    }
+
+    /// The command line of a hardware switch: its address, its host key, who logged in.
+    pub fn console(&self, hardware: &str) -> Option<&ConsoleServer> {
+        self.consoles.get(hardware)
+    }
+
+    /// A known_hosts file with the host keys that all command lines have now.
+    pub fn known_hosts(&self) -> String {
+        self.consoles.values().map(ConsoleServer::known_hosts).collect()
     }
 
     /// The lever that exchanges the certificate of a hardware switch, if the lab was given one.

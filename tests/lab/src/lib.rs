@@ -54,10 +54,10 @@ pub use ovsdb::{OvsdbOptions, OvsdbServer};
 pub use rest::{CertificateLever, RestServer};
 pub use serve::{Address, Endpoint};
 pub use world::{
-    Account, Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, Bridge, Carries,
-    ClassifiedBy, Console, ConsoleLogin, Daemon, DaemonDeath, DaemonStep, Device, Driver, Dynamic, DynamicBy,
-    Erase, Exit, General, Hardware, HardwareKind, HilConfig, HwConfig, HwPort, HwVlan, Link, MirrorSpec,
-    Network, Nic, Node, OvsHost, PortAt, PortMode, PortProfile, PortVlans, PrivateVlan, Privilege, RestStyle,
-    SpanSession, SshMethods, Switch, SwitchKind, User, VlanList, VlanRanges, VlanRule, VlanTranslation, World,
-    WorldError,
+    Account, Action, ActionKind, ActionStatus, Allocator, ApiError, ApiErrorKind, Attachment, Bridge,
+    Carries, ClassifiedBy, Console, ConsoleLogin, Daemon, DaemonDeath, DaemonStep, Device, Driver, Dynamic,
+    DynamicBy, Erase, Exit, General, Hardware, HardwareKind, HilConfig, HwConfig, HwPort, HwVlan, Link,
+    MirrorSpec, Network, Nic, Node, OvsHost, PortAt, PortMode, PortProfile, PortVlans, PrivateVlan,
+    Privilege, RestStyle, SpanSession, SshMethods, Switch, SwitchKind, User, VlanList, VlanRanges, VlanRule,
+    VlanTranslation, World, WorldError,
 };

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod console;
 mod faults;
 mod hil;
 mod openflow;
 mod ovsdb;
 mod real_openvswitch;
+mod rest;
