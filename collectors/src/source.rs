@@ -111,8 +111,9 @@ pub trait SwitchReader: Send {
     /// Reads everything, ending before `deadline`. Transport failures are retried as long as the deadline allows.
     fn read<'a>(&'a mut self, clock: &'a dyn Clock, deadline: Instant) -> Pending<'a, Reading<Observed>>;
 
-    /// Reads again where the first reading disagreed with the declaration. A dialect that can ask about single
-    /// ports may ask about `ports` only and merge that into `previous`; by default everything is read again.
+    /// Reads again where the first reading disagreed with the declaration, in the same poll. A dialect that can ask about
+    /// single ports may ask about `ports` only and merge that into `previous`; by default everything is read again.
+    /// A dialect that is told of changes tells of all since the poll before, not only since the first reading.
     fn reread<'a>(
         &'a mut self,
         _ports: &'a BTreeSet<String>,
@@ -122,6 +123,10 @@ pub trait SwitchReader: Send {
     ) -> Pending<'a, Reading<Observed>> {
         self.read(clock, deadline)
     }
+
+    /// Keeps what the last reading told of the time before it ([`Observed::between`]), so that the next one tells it
+    /// again: for when it could not be judged. A dialect that is not told of changes has nothing to keep.
+    fn hold(&mut self) {}
 
     /// For each bypass class, how this dialect decides it: the table of its page.
     fn bypass_table(&self) -> &'static [(BypassClass, &'static str)];

@@ -1,10 +1,13 @@
-//! The dialect `openvswitch`: one bridge of an Open vSwitch, its VLAN columns read over OVSDB JSON-RPC (RFC 7047)
-//! and its rules over OpenFlow or by `ovs-ofctl`.
+//! The dialect `openvswitch`: one bridge of an Open vSwitch, its VLAN columns read over OVSDB JSON-RPC (RFC 7047) or
+//! by `ovs-vsctl` over SSH, and its rules over OpenFlow or by `ovs-ofctl`.
 //!
-//! Everything that is ever sent: [`SELECT`], the answer to the server's `echo`, the OpenFlow messages of
-//! [`openflow`], and the commands [`FLOWS_COMMAND`] and [`GROUPS_COMMAND`]. The page is
+//! Over OVSDB the server also tells of what changes between two readings, so that what came and went is seen.
+//!
+//! Everything that is ever sent: [`SELECT`], [`MONITOR`], the answer to the server's `echo`, the OpenFlow messages of
+//! [`openflow`], and the commands [`COLUMNS_COMMAND`], [`FLOWS_COMMAND`] and [`GROUPS_COMMAND`]. The page is
 //! `docs/dialects/openvswitch.md`.
 
+mod between;
 mod bypass;
 mod flows;
 mod normal;
@@ -12,17 +15,21 @@ pub mod openflow;
 mod ovsdb;
 mod value;
 pub mod vlans;
+mod vsctl;
 
 pub use bypass::BYPASS_TABLE;
 pub use normal::normalise;
-pub use ovsdb::SELECT;
+pub use ovsdb::{MONITOR, SELECT};
+pub use vsctl::COLUMNS_COMMAND;
 
-use crate::net::{Address, Output, SshSession, SshTarget, TlsFiles, command, ssh, stream, within};
 use crate::dialect::{Dialect, Reach};
+use crate::net::{Address, Output, SshSession, SshTarget, TlsFiles, command, ssh, stream, within};
 use crate::{Clock, Evidence, Exchange, Pending, Reading, SourceError, SwitchReader};
+use isoledger_core::Span;
 use isoledger_core::model::{BypassClass, Failure, Observed, Reader, Window};
 use normal::Tables;
-use ovsdb::Session;
+use ovsdb::{Selected, Session, SharedWatch};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -38,7 +45,9 @@ pub const OPENVSWITCH: Dialect = Dialect {
     title: "Open vSwitch, one bridge",
     sends: &[
         "OVSDB transact of seven selects",
+        "OVSDB monitor of the same columns",
         "OpenFlow HELLO, FEATURES_REQUEST, MULTIPART FLOW, MULTIPART GROUP_DESC",
+        COLUMNS_COMMAND,
         "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 --no-stats --sort dump-flows {bridge}",
         "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 dump-groups {bridge}",
     ],
@@ -53,6 +62,8 @@ pub const FLOWS_COMMAND: &str = "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 -
 /// Prints the groups; the bridge's name follows.
 pub const GROUPS_COMMAND: &str = "ovs-ofctl -O OpenFlow13,OpenFlow14,OpenFlow15 dump-groups ";
 
+/// The most bytes of columns that `ovs-vsctl` may print.
+const MAX_COLUMNS: usize = 32 << 20;
 /// The most bytes of rules, and of groups, that are read.
 const MAX_RULES: usize = 8 << 20;
 /// How often, and after how long, the database is read again when vswitchd has not carried it out.
@@ -64,11 +75,26 @@ pub struct Settings {
     /// The bridge's name.
     pub bridge: String,
     /// The OVSDB server.
-    pub ovsdb: Address,
+    pub ovsdb: OvsdbSource,
     /// Files for `ssl:` addresses, of OVSDB and of OpenFlow.
     pub tls: Option<TlsFiles>,
     /// How to read the rules; without it the class `flows` is not read.
     pub flows: Option<FlowSource>,
+}
+
+/// A way to read the columns of the bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OvsdbSource {
+    /// The server's JSON-RPC, which also tells of changes between readings.
+    Address(Address),
+    /// `ovs-vsctl` on the switch, over SSH, for a server that listens on its own host only.
+    Ssh(SshTarget),
+}
+
+impl From<Address> for OvsdbSource {
+    fn from(address: Address) -> OvsdbSource {
+        OvsdbSource::Address(address)
+    }
 }
 
 /// A way to read the rules of the bridge.
@@ -110,7 +136,14 @@ pub enum SettingsError {
 pub struct OpenVSwitch {
     settings: Settings,
     session: Option<Session>,
+    /// For the columns, and for the rules too where both are at the same place.
+    vsctl: Option<SshSession>,
     ssh: Option<SshSession>,
+    watch: SharedWatch,
+    /// The answer of the reading before, with which the gap begins.
+    since: Option<String>,
+    /// The last good reading; it becomes the one before when another begins.
+    last: Option<Selected>,
 }
 
 /// What a reading gathers before it is judged.
@@ -130,29 +163,69 @@ impl OpenVSwitch {
             Some(FlowSource::OpenFlow(address)) => Some(address),
             _ => None,
         };
-        for address in [Some(&settings.ovsdb), openflow].into_iter().flatten() {
+        let ovsdb = match &settings.ovsdb {
+            OvsdbSource::Address(address) => Some(address),
+            OvsdbSource::Ssh(_) => None,
+        };
+        for address in [ovsdb, openflow].into_iter().flatten() {
             if matches!(address, Address::Tls { .. }) && settings.tls.is_none() {
                 return Err(SettingsError::NoTlsFiles { address: address.clone() });
             }
         }
-        let ssh = match &settings.flows {
-            Some(FlowSource::Ssh(target)) => Some(SshSession::new(target.clone())),
+        let vsctl = match &settings.ovsdb {
+            OvsdbSource::Address(_) => None,
+            OvsdbSource::Ssh(target) => Some(SshSession::new(target.clone())),
+        };
+        let ssh = match (&settings.flows, &settings.ovsdb) {
+            // One login serves both.
+            (Some(FlowSource::Ssh(target)), OvsdbSource::Ssh(same)) if target == same => None,
+            (Some(FlowSource::Ssh(target)), _) => Some(SshSession::new(target.clone())),
             _ => None,
         };
-        Ok(OpenVSwitch { settings, session: None, ssh })
+        let watch = SharedWatch::default();
+        Ok(OpenVSwitch { settings, session: None, vsctl, ssh, watch, since: None, last: None })
     }
 
-    async fn gather(&mut self, all: &mut Gathered, deadline: Instant) -> Result<(), SourceError> {
+    /// Reads within `deadline`. `again` is a second look within one poll: its gap is still the one since the poll before.
+    async fn read_at(&mut self, clock: &dyn Clock, deadline: Instant, again: bool) -> Reading<Observed> {
+        let started = clock.now();
+        // A reading whose second look fails tells nothing; the next one then tells it.
+        if let Some(last) = self.last.take().filter(|_| !again) {
+            self.watch.forget(last.mark);
+            self.since = Some(last.answer);
+        }
+        let mut all = Gathered::default();
+        let (outcome, selected) = match self.gather(&mut all, clock, deadline).await {
+            Ok(selected) => (normalise(&all.evidence), selected),
+            Err(e) => (Err(e), None),
+        };
+        if outcome.is_ok() && selected.is_some() {
+            self.last = selected;
+        }
+        let window = Window { started, ended: clock.now() };
+        Reading { window, reader: self.reader(), evidence: all.evidence, outcome, sent: all.sent }
+    }
+
+    /// What was read over OVSDB, for telling later what changed since; nothing over SSH.
+    async fn gather(
+        &mut self,
+        all: &mut Gathered,
+        clock: &dyn Clock,
+        deadline: Instant,
+    ) -> Result<Option<Selected>, SourceError> {
         all.evidence.subject = self.settings.bridge.clone();
-        let mut answer = self.select(all, deadline).await?;
+        let mut columns = self.columns(all, deadline).await?;
         for _ in 0..SETTLING.0 {
-            if !is_unsettled(&answer) || Instant::now() + SETTLING.1 >= deadline {
+            if !columns.is_unsettled() || Instant::now() + SETTLING.1 >= deadline {
                 break;
             }
             tokio::time::sleep(SETTLING.1).await;
-            answer = self.select(all, deadline).await?;
+            columns = self.columns(all, deadline).await?;
         }
-        let mut identity = identity(&answer).unwrap_or_default();
+        let mut identity = columns.identity().unwrap_or_default();
+        if let Some(ssh) = &self.vsctl {
+            all.evidence.auth = format!("ovsdb: ovs-vsctl, {}", ssh.auth());
+        }
         if let Some(session) = &self.session {
             all.evidence.auth = format!("ovsdb: {}", session.auth);
             if let Some(sha256) = &session.certificate {
@@ -164,17 +237,59 @@ impl OpenVSwitch {
             }
         }
         all.evidence.identity = (!identity.is_empty()).then_some(identity);
-        all.evidence.exchanges.push(Exchange {
-            asked: ovsdb::asked(),
-            status: None,
-            answer: answer.into_bytes(),
-        });
+        let selected = match columns {
+            Columns::Selected(selected) => {
+                all.evidence.exchanges.push(Exchange {
+                    asked: ovsdb::asked(),
+                    status: None,
+                    answer: selected.answer.clone().into_bytes(),
+                });
+                Some(selected)
+            }
+            Columns::Printed(answer) => {
+                let asked = COLUMNS_COMMAND.to_owned();
+                all.evidence.exchanges.push(Exchange { asked, status: Some(0), answer });
+                None
+            }
+        };
         self.flows(all, deadline).await;
-        Ok(())
+        if let (Some(selected), Some(since)) = (&selected, &self.since) {
+            let mut gap = self.watch.gap(selected.mark);
+            let refused = self.session.as_ref().and_then(|s| s.refused.clone());
+            gap.lost = gap.lost.or(refused);
+            // The clocks side by side, so that what came a while ago is dated by ours.
+            let (now, instant) = (clock.now(), Instant::now());
+            let ago = |at: Instant| {
+                let passed = instant.saturating_duration_since(at).as_millis();
+                now.minus(Span::from_millis(u64::try_from(passed).unwrap_or(u64::MAX)))
+            };
+            all.evidence.exchanges.extend(between::exchange(since, &gap, ago));
+        }
+        Ok(selected)
+    }
+
+    async fn columns(&mut self, all: &mut Gathered, deadline: Instant) -> Result<Columns, SourceError> {
+        let Some(ssh) = self.vsctl.as_mut() else {
+            return self.select(all, deadline).await.map(Columns::Selected);
+        };
+        all.sent += 1;
+        let out = ssh.run(COLUMNS_COMMAND, MAX_COLUMNS, deadline).await?;
+        if out.status != 0 {
+            let said = String::from_utf8_lossy(&out.stderr);
+            return Err(SourceError::unreadable(format!(
+                "ovs-vsctl ended with status {}: {}. May this user read the database?",
+                out.status,
+                said.trim()
+            )));
+        }
+        Ok(Columns::Printed(vsctl::in_order(&out.stdout)))
     }
 
     /// One OVSDB transaction, over the session of the last poll if it still lives.
-    async fn select(&mut self, all: &mut Gathered, deadline: Instant) -> Result<String, SourceError> {
+    async fn select(&mut self, all: &mut Gathered, deadline: Instant) -> Result<Selected, SourceError> {
+        let OvsdbSource::Address(address) = &self.settings.ovsdb else {
+            return Err(SourceError::unreadable("this bridge is configured without an OVSDB address"));
+        };
         if let Some(mut session) = self.session.take().filter(|s| !s.is_closed()) {
             all.sent += 1;
             match session.select(deadline).await {
@@ -187,8 +302,9 @@ impl OpenVSwitch {
                 Err(e) => return Err(e),
             }
         }
-        let mut session = Session::open(&self.settings.ovsdb, self.settings.tls.as_ref(), deadline).await?;
-        all.sent += 1;
+        let tls = self.settings.tls.as_ref();
+        let mut session = Session::open(address, tls, &self.watch, deadline).await?;
+        all.sent += 2;
         let answer = session.select(deadline).await?;
         self.session = Some(session);
         Ok(answer)
@@ -231,7 +347,7 @@ impl OpenVSwitch {
                 }
             }
             Some(FlowSource::Ssh(_)) => {
-                let Some(ssh) = self.ssh.as_mut() else { return };
+                let Some(ssh) = self.ssh.as_mut().or(self.vsctl.as_mut()) else { return };
                 for asked in [flows, groups] {
                     all.sent += 1;
                     match ssh.run(&asked, MAX_RULES, deadline).await {
@@ -276,17 +392,29 @@ fn exchange(asked: String, out: &Output) -> Exchange {
     Exchange { asked, status: Some(status), answer }
 }
 
-fn is_unsettled(answer: &str) -> bool {
-    with_tables(answer, |tables| tables.unapplied().is_some()).unwrap_or(false)
+/// An answer about the columns.
+enum Columns {
+    Selected(Selected),
+    /// What `ovs-vsctl` printed.
+    Printed(Vec<u8>),
 }
 
-fn identity(answer: &str) -> Option<String> {
-    with_tables(answer, |tables| tables.identity()).flatten()
-}
+impl Columns {
+    fn is_unsettled(&self) -> bool {
+        self.ask(|tables| tables.unapplied().is_some()).unwrap_or(false)
+    }
 
-fn with_tables<T>(answer: &str, ask: impl Fn(&Tables<'_>) -> T) -> Option<T> {
-    let value = crate::net::json::parse_strict(answer.as_bytes()).ok()?;
-    Tables::of(&value).ok().map(|tables| ask(&tables))
+    fn identity(&self) -> Option<String> {
+        self.ask(|tables| tables.identity()).flatten()
+    }
+
+    fn ask<T>(&self, ask: impl Fn(&Tables<'_>) -> T) -> Option<T> {
+        let value = match self {
+            Columns::Selected(selected) => crate::net::json::parse_strict(selected.answer.as_bytes()).ok()?,
+            Columns::Printed(answer) => vsctl::parse(answer).ok()?,
+        };
+        Tables::of(&value).ok().map(|tables| ask(&tables))
+    }
 }
 
 impl SwitchReader for OpenVSwitch {
@@ -295,16 +423,22 @@ impl SwitchReader for OpenVSwitch {
     }
 
     fn read<'a>(&'a mut self, clock: &'a dyn Clock, deadline: Instant) -> Pending<'a, Reading<Observed>> {
-        Box::pin(async move {
-            let started = clock.now();
-            let mut all = Gathered::default();
-            let outcome = match self.gather(&mut all, deadline).await {
-                Ok(()) => normalise(&all.evidence),
-                Err(e) => Err(e),
-            };
-            let window = Window { started, ended: clock.now() };
-            Reading { window, reader: self.reader(), evidence: all.evidence, outcome, sent: all.sent }
-        })
+        Box::pin(self.read_at(clock, deadline, false))
+    }
+
+    fn reread<'a>(
+        &'a mut self,
+        _ports: &'a BTreeSet<String>,
+        _previous: &'a Evidence,
+        clock: &'a dyn Clock,
+        deadline: Instant,
+    ) -> Pending<'a, Reading<Observed>> {
+        // One transaction reads every port, so there is nothing to merge.
+        Box::pin(self.read_at(clock, deadline, true))
+    }
+
+    fn hold(&mut self) {
+        self.last = None;
     }
 
     fn bypass_table(&self) -> &'static [(BypassClass, &'static str)] {

@@ -2,7 +2,7 @@
 
 use super::value::{IllTyped, Row};
 use super::vlans::{Carried, VlanColumns, carried};
-use super::{FLOWS_COMMAND, GROUPS_COMMAND, flows, openflow, ovsdb};
+use super::{COLUMNS_COMMAND, FLOWS_COMMAND, GROUPS_COMMAND, between, flows, openflow, ovsdb, vsctl};
 use crate::net::json::parse_strict;
 use crate::{Evidence, Exchange, SourceError};
 use isoledger_core::model::{Anomaly, BypassClass, BypassReading, Observed, PortReading, PortState};
@@ -12,38 +12,45 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What the bridge that is the evidence's subject does.
 pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
-    let answer = evidence.answer_to(&ovsdb::asked()).ok_or_else(|| {
-        SourceError::unreadable("the evidence holds no answer to this reader's OVSDB transaction")
-    })?;
-    let result = parse_strict(&answer.answer)
-        .map_err(|e| SourceError::unreadable(format!("the OVSDB answer is no JSON: {e}")))?;
+    let result = columns(evidence)?;
     let tables = Tables::of(&result)?;
     let bridge = tables.bridge(&evidence.subject)?;
     let mut observed = Observed::default();
     if let Some(what) = tables.unapplied() {
         note(&mut observed, "Open_vSwitch", what);
     }
-    let ports = tables.ports(bridge, &mut observed);
-    let mut bypasses = Bypasses::default();
-    tables.mirrors(bridge, &ports, &mut bypasses, &mut observed);
-    tables.controllers(bridge, &mut bypasses, &mut observed);
-    bypasses.tunnels(&ports);
-    if !matches!(bridge.references("auto_attach"), Ok(list) if list.is_empty()) {
-        bypasses.dirty(
-            BypassClass::Dynamic,
-            VlanSet::all(),
-            "the bridge takes VLAN assignments from its neighbours (column auto_attach)".into(),
-        );
+    tables.columns(bridge, &mut observed);
+    observed.bypasses.insert(BypassClass::Flows, flows_reading(evidence, bridge));
+    if let Some(told) = evidence.answer_to(&ovsdb::asked_to_be_told()) {
+        between::add(told, &evidence.subject, &mut observed)?;
     }
-    observed.bypasses = bypasses.finish(flows_reading(evidence, bridge));
     Ok(observed)
+}
+
+/// What the database answered, to the transaction or to `ovs-vsctl`.
+fn columns(evidence: &Evidence) -> Result<Value, SourceError> {
+    if let Some(answer) = evidence.answer_to(&ovsdb::asked()) {
+        return parse_strict(&answer.answer)
+            .map_err(|e| SourceError::unreadable(format!("the OVSDB answer is no JSON: {e}")));
+    }
+    let answer = evidence.answer_to(COLUMNS_COMMAND).ok_or_else(|| {
+        SourceError::unreadable(
+            "the evidence holds no answer to this reader's OVSDB transaction, nor to its ovs-vsctl command",
+        )
+    })?;
+    if answer.status != Some(0) {
+        return Err(SourceError::unreadable(text(answer).trim().to_owned()));
+    }
+    vsctl::parse(&answer.answer)
+        .map_err(|e| SourceError::unreadable(format!("the answer of ovs-vsctl is not as asked: {e}")))
 }
 
 fn note(observed: &mut Observed, about: &str, what: String) {
     observed.anomalies.push(Anomaly { about: about.to_owned(), what });
 }
 
-type Rows<'a> = BTreeMap<&'a str, Row<'a>>;
+/// Rows by uuid.
+pub(super) type Rows<'a> = BTreeMap<&'a str, Row<'a>>;
 
 /// The rows of the transaction, by uuid.
 pub(super) struct Tables<'a> {
@@ -98,15 +105,69 @@ impl<'a> Tables<'a> {
             }
             tables.push(by_uuid);
         }
-        let [root, bridges, ports, interfaces, mirrors, controllers, managers] =
-            <[Rows<'a>; 7]>::try_from(tables).map_err(|_| bad("a table is missing".into()))?;
+        let tables = <[Rows<'a>; 7]>::try_from(tables).map_err(|_| bad("a table is missing".into()))?;
+        Tables::with(tables).map_err(bad)
+    }
+
+    fn with(tables: [Rows<'a>; 7]) -> Result<Tables<'a>, String> {
+        let [root, bridges, ports, interfaces, mirrors, controllers, managers] = tables;
         let mut roots = root.into_values();
         let (Some(root), None) = (roots.next(), roots.next()) else {
-            return Err(bad(
-                "the table Open_vSwitch does not have exactly one row; is ovs-vsctl init due?".into()
-            ));
+            return Err("the table Open_vSwitch does not have exactly one row; is ovs-vsctl init due?".into());
         };
         Ok(Tables { root, bridges, ports, interfaces, mirrors, controllers, managers })
+    }
+
+    /// From rows by table and uuid, each an object that names itself.
+    pub(super) fn of_rows(rows: &'a [BTreeMap<String, Value>; 7]) -> Result<Tables<'a>, String> {
+        Tables::with(rows.each_ref().map(|table| {
+            table.iter().filter_map(|(uuid, row)| Some((uuid.as_str(), Row(row.as_object()?)))).collect()
+        }))
+    }
+
+    /// The rows, as [`Tables::of_rows`] takes them.
+    pub(super) fn copy(&self) -> [BTreeMap<String, Value>; 7] {
+        let root: Rows<'_> = self.root.uuid().into_iter().map(|uuid| (uuid, self.root)).collect();
+        let tables = [
+            &root,
+            &self.bridges,
+            &self.ports,
+            &self.interfaces,
+            &self.mirrors,
+            &self.controllers,
+            &self.managers,
+        ];
+        tables.map(|rows| {
+            rows.iter().map(|(uuid, row)| ((*uuid).to_owned(), Value::Object(row.0.clone()))).collect()
+        })
+    }
+
+    /// What the columns say of a bridge: everything but its rules.
+    pub(super) fn columns(&self, bridge: Row<'a>, observed: &mut Observed) {
+        let ports = self.ports(bridge, observed);
+        let mut bypasses = Bypasses::default();
+        self.mirrors(bridge, &ports, &mut bypasses, observed);
+        self.controllers(bridge, &mut bypasses, observed);
+        bypasses.tunnels(&ports);
+        if !matches!(bridge.references("auto_attach"), Ok(list) if list.is_empty()) {
+            bypasses.dirty(
+                BypassClass::Dynamic,
+                VlanSet::all(),
+                "the bridge takes VLAN assignments from its neighbours (column auto_attach)".into(),
+            );
+        }
+        observed.bypasses = bypasses.finish();
+    }
+
+    /// The bridges of this name; there should be one.
+    pub(super) fn bridges(&self, name: &str) -> Vec<Row<'a>> {
+        self.bridges.values().filter(|b| b.text("name") == Ok(name)).copied().collect()
+    }
+
+    /// A port's row and name, if it has them.
+    pub(super) fn port(&self, uuid: &str) -> Option<(Row<'a>, &'a str)> {
+        let row = *self.ports.get(uuid)?;
+        Some((row, row.text("name").ok()?))
     }
 
     /// Who the server says it is: its `system-id`, or where none was set the uuid of the database's root row, which
@@ -131,13 +192,10 @@ impl<'a> Tables<'a> {
     }
 
     fn bridge(&self, name: &str) -> Result<Row<'a>, SourceError> {
-        let mut found = self.bridges.values().filter(|b| b.text("name") == Ok(name));
-        match (found.next(), found.next()) {
-            (Some(one), None) => return Ok(*one),
-            (Some(_), Some(_)) => {
-                return Err(SourceError::unreadable(format!("the server lists two bridges named {name}")));
-            }
-            (None, _) => {}
+        match self.bridges(name)[..] {
+            [one] => return Ok(one),
+            [] => {}
+            _ => return Err(SourceError::unreadable(format!("the server lists two bridges named {name}"))),
         }
         let fake = |port: &Row<'_>| port.text("name") == Ok(name) && port.boolean("fake_bridge") == Ok(true);
         if let Some((uuid, port)) = self.ports.iter().find(|(_, p)| fake(p)) {
@@ -328,6 +386,27 @@ impl<'a> Interface<'a> {
     }
 }
 
+/// What one port does, by its own row and those of its interfaces.
+pub(super) fn port_reading<'a>(
+    port: Row<'a>,
+    name: &str,
+    interface: impl Fn(&str) -> Option<Row<'a>>,
+) -> PortReading {
+    let read = || {
+        let mut all = Vec::new();
+        for uuid in port.references("interfaces")? {
+            let row =
+                interface(uuid).ok_or_else(|| format!("the interface row {uuid} is listed and missing"))?;
+            all.push(Interface::of(row)?);
+        }
+        port_state(port, name, &all)
+    };
+    match read() {
+        Ok(state) => PortReading::Read(state),
+        Err(why) => PortReading::Unreadable { might_carry: VlanSet::all(), why },
+    }
+}
+
 fn port_state(row: Row<'_>, name: &str, interfaces: &[Interface<'_>]) -> Result<PortState, IllTyped> {
     let Carried { untagged, tagged } = carried(&VlanColumns {
         mode: row.optional_text("vlan_mode")?.map(str::to_owned),
@@ -444,17 +523,18 @@ impl Bypasses {
         }
     }
 
-    fn finish(mut self, flows: BypassReading) -> BTreeMap<BypassClass, BypassReading> {
+    /// Every class but the rules, which no column tells of.
+    fn finish(mut self) -> BTreeMap<BypassClass, BypassReading> {
         BypassClass::ALL
             .into_iter()
+            .filter(|class| *class != BypassClass::Flows)
             .map(|class| {
-                let reading = match (class, self.0.remove(&class)) {
-                    (BypassClass::Flows, _) => flows.clone(),
-                    (_, Some((vlans, mut details))) => {
+                let reading = match self.0.remove(&class) {
+                    Some((vlans, mut details)) => {
                         details.sort();
                         BypassReading::Dirty { vlans, detail: details.join("; ") }
                     }
-                    (_, None) => BypassReading::Clean,
+                    None => BypassReading::Clean,
                 };
                 (class, reading)
             })

@@ -1,11 +1,16 @@
-//! A JSON-RPC session with an OVSDB server (RFC 7047). Two methods leave this file: `transact` with nothing but
-//! `select` operations, and the answer to the server's `echo`.
+//! A JSON-RPC session with an OVSDB server (RFC 7047). Three things leave this file: `transact` with nothing but
+//! `select` operations, one `monitor` of the same columns, and the answer to the server's `echo`.
+//!
+//! Between two readings the server tells of every change of those columns; a task keeps what it is told, with the moment
+//! it came, in a [`SharedWatch`] that outlives the session. What is kept is bounded; what had to be dropped is said.
 
 use crate::SourceError;
 use crate::net::json::{JsonFramer, canonical, parse_strict};
 use crate::net::stream::{Connected, Io, broken, connect};
 use crate::net::{Address, TlsFiles, within};
+use isoledger_core::model::Failure;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
@@ -14,8 +19,14 @@ use tokio::task::JoinHandle;
 /// The largest document accepted. A bridge of a thousand ports makes half a megabyte.
 const MAX_DOCUMENT: usize = 32 << 20;
 
-/// The only method that is ever called.
+/// The method that reads.
 const METHOD: &str = "transact";
+/// The method that asks to be told.
+const WATCH: &str = "monitor";
+
+/// The most changes, and bytes of them, that are kept of one gap between two readings.
+const MAX_CHANGES: usize = 4096;
+const MAX_CHANGED: usize = 8 << 20;
 
 /// One question: everything that decides what a bridge carries, as one transaction and so of one moment. No column
 /// of it counts, measures or tells the time, and none can hold a secret. The same for every bridge.
@@ -33,9 +44,141 @@ pub const SELECT: &str = concat!(
     r#"{"op":"select","table":"Manager","where":[],"columns":["_uuid","target"]}]"#,
 );
 
+/// What is asked to be told: every column of [`SELECT`] that says what a bridge does, so all but those of the root row,
+/// which identify and count. What is there already is not wanted.
+pub const MONITOR: &str = concat!(
+    r#"["Open_vSwitch","isoledger",{"#,
+    r#""Bridge":{"columns":["name","datapath_id","ports","mirrors","controller","fail_mode","sflow","auto_attach"],"#,
+    r#""select":{"initial":false}},"#,
+    r#""Port":{"columns":["name","vlan_mode","tag","trunks","cvlans","fake_bridge","interfaces"],"#,
+    r#""select":{"initial":false}},"#,
+    r#""Interface":{"columns":["name","type","admin_state"],"select":{"initial":false}},"#,
+    r#""Mirror":{"columns":["name","select_all","select_src_port","select_dst_port","select_vlan","output_port","#,
+    r#""output_vlan"],"select":{"initial":false}},"#,
+    r#""Controller":{"columns":["target"],"select":{"initial":false}},"#,
+    r#""Manager":{"columns":["target"],"select":{"initial":false}}}]"#,
+);
+
 /// The question as evidence states it.
 pub(super) fn asked() -> String {
     format!("{METHOD} {SELECT}")
+}
+
+/// The request to be told, as evidence states it; beside it stands what was told since the reading before.
+pub(super) fn asked_to_be_told() -> String {
+    format!("{WATCH} {MONITOR}")
+}
+
+/// One change the server told of.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    /// When it came.
+    pub(super) at: Instant,
+    /// The table updates, as they came.
+    pub(super) update: Value,
+}
+
+#[derive(Debug)]
+enum Event {
+    Told {
+        told: Told,
+        bytes: usize,
+    },
+    /// From here on changes may have been missed.
+    Lost(String),
+    /// From here on changes came and were not kept.
+    Overflowed,
+}
+
+/// What became of the changes between two readings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Gap {
+    /// Those that came, up to the first that may be missing.
+    pub(super) told: Vec<Told>,
+    /// Why nobody knows of others.
+    pub(super) lost: Option<String>,
+    /// More came than is kept.
+    pub(super) overflowed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Watch {
+    events: Vec<Event>,
+    changes: usize,
+    bytes: usize,
+}
+
+/// What a server told since the last reading, shared with the task that hears it. It outlives sessions, so that a
+/// broken one is known of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedWatch(Arc<Mutex<Watch>>);
+
+impl SharedWatch {
+    fn open(&self) -> MutexGuard<'_, Watch> {
+        // A watch is whole between its statements, so a panic elsewhere left nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, update: Value, bytes: usize) {
+        let mut watch = self.open();
+        if watch.changes < MAX_CHANGES && watch.bytes + bytes <= MAX_CHANGED {
+            watch.changes += 1;
+            watch.bytes += bytes;
+            watch.events.push(Event::Told { told: Told { at: Instant::now(), update }, bytes });
+        } else if !matches!(watch.events.last(), Some(Event::Overflowed)) {
+            watch.events.push(Event::Overflowed);
+        }
+    }
+
+    /// Says that changes may have been missed.
+    fn lose(&self, why: &str) {
+        let mut watch = self.open();
+        if !matches!(watch.events.last(), Some(Event::Lost(_))) {
+            watch.events.push(Event::Lost(why.to_owned()));
+        }
+    }
+
+    fn mark(&self) -> usize {
+        self.open().events.len()
+    }
+
+    /// What happened up to `mark`. After a loss nothing is taken: it would be laid upon a state that nobody knows.
+    pub(super) fn gap(&self, mark: usize) -> Gap {
+        let watch = self.open();
+        let mut gap = Gap::default();
+        for event in watch.events.iter().take(mark) {
+            match event {
+                Event::Told { told, .. } => gap.told.push(told.clone()),
+                Event::Lost(why) => {
+                    gap.lost = Some(why.clone());
+                    break;
+                }
+                Event::Overflowed => {
+                    gap.overflowed = true;
+                    break;
+                }
+            }
+        }
+        gap
+    }
+
+    /// Forgets what a finished reading has evidence of.
+    pub(super) fn forget(&self, mark: usize) {
+        let watch = &mut *self.open();
+        for event in watch.events.drain(..mark.min(watch.events.len())) {
+            if let Event::Told { bytes, .. } = event {
+                watch.changes -= 1;
+                watch.bytes -= bytes;
+            }
+        }
+    }
+}
+
+/// An answer to [`SELECT`], and how much of the watch came before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) answer: String,
+    pub(super) mark: usize,
 }
 
 /// The tables of [`SELECT`], in order.
@@ -45,7 +188,7 @@ pub(super) const TABLES: [&str; 7] =
 struct Call {
     id: u64,
     text: Vec<u8>,
-    reply: oneshot::Sender<Result<Value, SourceError>>,
+    reply: oneshot::Sender<Result<(Value, usize), SourceError>>,
 }
 
 /// An open session. A task of its own keeps answering the server's echoes between polls, or the server would hang
@@ -56,15 +199,20 @@ pub(super) struct Session {
     task: JoinHandle<()>,
     next_id: u64,
     place: String,
+    watch: SharedWatch,
     /// How the two sides authenticated.
     pub(super) auth: String,
     /// SHA-256 of the server's certificate.
     pub(super) certificate: Option<String>,
+    /// Why the server does not tell of changes, if it does not.
+    pub(super) refused: Option<String>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.task.abort();
+        // Harmless at the end of a reader; elsewhere nobody listens from now on.
+        self.watch.lose("the session ended between the readings");
     }
 }
 
@@ -73,13 +221,23 @@ impl Session {
     pub(super) async fn open(
         address: &Address,
         tls: Option<&TlsFiles>,
+        watch: &SharedWatch,
         deadline: Instant,
     ) -> Result<Session, SourceError> {
         let Connected { io, auth, certificate } = connect(address, tls, deadline).await?;
         let place = address.to_string();
         let (calls, incoming) = mpsc::channel(1);
-        let task = tokio::spawn(serve(io, incoming, place.clone()));
-        Ok(Session { calls, task, next_id: 1, place, auth, certificate })
+        let task = tokio::spawn(serve(io, incoming, place.clone(), watch.clone()));
+        let watch = watch.clone();
+        let mut session = Session { calls, task, next_id: 1, place, watch, auth, certificate, refused: None };
+        // A server that refuses is read all the same, and nothing is claimed of what it does in between.
+        if let Err(e) = session.call(WATCH, MONITOR, deadline).await {
+            match e.kind {
+                Failure::Silent => return Err(e),
+                _ => session.refused = Some(e.sentence),
+            }
+        }
+        Ok(session)
     }
 
     /// Whether the server hung up since.
@@ -88,23 +246,32 @@ impl Session {
     }
 
     /// The result of [`SELECT`], in canonical JSON.
-    pub(super) async fn select(&mut self, deadline: Instant) -> Result<String, SourceError> {
+    pub(super) async fn select(&mut self, deadline: Instant) -> Result<Selected, SourceError> {
+        let (result, mark) = self.call(METHOD, SELECT, deadline).await?;
+        Ok(Selected { answer: canonical(&orderly(result)), mark })
+    }
+
+    async fn call(
+        &mut self,
+        method: &str,
+        params: &str,
+        deadline: Instant,
+    ) -> Result<(Value, usize), SourceError> {
         let id = self.next_id;
         self.next_id += 1;
-        let text = format!(r#"{{"method":"{METHOD}","params":{SELECT},"id":{id}}}"#).into_bytes();
+        let text = format!(r#"{{"method":"{method}","params":{params},"id":{id}}}"#).into_bytes();
         let (reply, answer) = oneshot::channel();
         let gone = || SourceError::silent(format!("{} closed the connection", self.place));
-        let result = within(deadline, &self.place, async {
+        within(deadline, &self.place, async {
             self.calls.send(Call { id, text, reply }).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         })
-        .await?;
-        Ok(canonical(&orderly(result)))
+        .await
     }
 }
 
-/// Writes calls, reads replies, answers echoes, until either side is gone.
-async fn serve(mut io: Box<dyn Io>, mut calls: mpsc::Receiver<Call>, place: String) {
+/// Writes calls, reads replies, keeps what is told, answers echoes, until either side is gone.
+async fn serve(mut io: Box<dyn Io>, mut calls: mpsc::Receiver<Call>, place: String, watch: SharedWatch) {
     let mut framer = JsonFramer::new(MAX_DOCUMENT);
     let mut waiting: Option<Call> = None;
     let mut buffer = vec![0; 64 << 10];
@@ -124,12 +291,14 @@ async fn serve(mut io: Box<dyn Io>, mut calls: mpsc::Receiver<Call>, place: Stri
                     Ok(n) => framer.push(&buffer[..n]),
                     Err(e) => break broken(&place, &e),
                 }
-                if let Err(e) = documents(&mut io, &mut framer, &mut waiting, &place).await {
+                if let Err(e) = documents(&mut io, &mut framer, &mut waiting, &place, &watch).await {
                     break e;
                 }
             }
         }
     };
+    // Before anybody can see that the session is over.
+    watch.lose(&failed.sentence);
     // A call may have been queued, but not taken, when the connection broke.
     calls.close();
     if let Some(call) = waiting {
@@ -149,6 +318,7 @@ async fn documents(
     framer: &mut JsonFramer,
     waiting: &mut Option<Call>,
     place: &str,
+    watch: &SharedWatch,
 ) -> Result<(), SourceError> {
     let malformed = |why: &dyn std::fmt::Display| {
         SourceError::unreadable(format!("{place} sent something that is not OVSDB's JSON-RPC: {why}"))
@@ -158,12 +328,16 @@ async fn documents(
             Incoming::Echo(answer) => write(io, answer.as_bytes()).await.map_err(|e| broken(place, &e))?,
             Incoming::Reply { id, result } => {
                 if let Some(call) = waiting.take_if(|call| call.id == id) {
-                    // The caller may have given up at its deadline.
-                    let _ = call.reply.send(result.map_err(|e| {
-                        SourceError::unreadable(format!("{place} refused the transaction: {e}"))
-                    }));
+                    // What stood in the stream before the reply came before it. The caller may have given up at its
+                    // deadline.
+                    let result = result.map(|value| (value, watch.mark()));
+                    let _ =
+                        call.reply.send(result.map_err(|e| {
+                            SourceError::unreadable(format!("{place} refused the request: {e}"))
+                        }));
                 }
             }
+            Incoming::Update(update) => watch.keep(update, document.len()),
             Incoming::Other => {}
         }
     }
@@ -177,7 +351,9 @@ enum Incoming {
         id: u64,
         result: Result<Value, String>,
     },
-    /// A notification, or a reply to a call that nobody waits for any more.
+    /// A change of what was asked to be told.
+    Update(Value),
+    /// Another notification, or a reply to a call that nobody waits for any more.
     Other,
 }
 
@@ -188,6 +364,11 @@ fn understand(document: &[u8]) -> Result<Incoming, String> {
             let (params, id) =
                 (value.get("params").unwrap_or(&Value::Null), value.get("id").unwrap_or(&Value::Null));
             Incoming::Echo(json!({"id": id, "result": params, "error": null}).to_string())
+        } else if method == "update" && value.pointer("/params/0").is_some_and(|id| id == "isoledger") {
+            match value.pointer("/params/1") {
+                Some(update) => Incoming::Update(update.clone()),
+                None => return Err("an update says nothing".into()),
+            }
         } else {
             Incoming::Other
         });
@@ -203,7 +384,7 @@ fn understand(document: &[u8]) -> Result<Incoming, String> {
 /// Puts a result into the one order that an unchanged database always gives: rows, sets and maps are unordered in
 /// OVSDB, and the server lists rows as its hash table has them. Of `external_ids` only `system-id` is kept, since
 /// the rest is anybody's scratch pad; `cur_cfg` and `next_cfg`, which count changes, become 0 while they are equal.
-fn orderly(mut result: Value) -> Value {
+pub(super) fn orderly(mut result: Value) -> Value {
     if let Some(root) = result.pointer_mut("/0/rows/0").and_then(Value::as_object_mut) {
         if root.get("cur_cfg").is_some_and(|cur| cur.is_number() && Some(cur) == root.get("next_cfg")) {
             root.insert("cur_cfg".into(), 0.into());
@@ -254,6 +435,15 @@ mod tests {
         assert_eq!(database, "Open_vSwitch");
         let tables: Vec<_> = operations.iter().map(|o| o["table"].as_str().unwrap()).collect();
         assert_eq!(tables, TABLES);
+        let told = parse_strict(MONITOR.as_bytes()).unwrap();
+        let told = told[2].as_object().unwrap();
+        // All but the root row, whose columns identify and count.
+        assert_eq!(told.len(), TABLES.len() - 1);
+        for operation in &operations[1..] {
+            let of = &told[operation["table"].as_str().unwrap()];
+            assert_eq!(of["columns"].as_array().unwrap(), &operation["columns"].as_array().unwrap()[1..]);
+            assert_eq!(of["select"], json!({"initial": false}));
+        }
         for operation in operations {
             assert_eq!(operation["op"], "select");
             for column in operation["columns"].as_array().unwrap() {
@@ -303,20 +493,27 @@ mod tests {
             let (mut framer, mut buffer, mut got) = (JsonFramer::new(1 << 20), [0; 4096], Vec::new());
             io.write_all(br#"{"method":"echo","params":["a"],"id":"e1"}{"method":"upd"#).await.unwrap();
             io.write_all(br#"ate","params":[],"id":null} {"id":99,"result":[],"error":null}"#).await.unwrap();
-            // Two echo answers and two calls, in some order.
-            while got.len() < 4 {
+            // Two echo answers and three calls, in some order.
+            while got.len() < 5 {
                 let n = io.read(&mut buffer).await.unwrap();
                 assert_ne!(n, 0, "the client hung up after {got:?}");
                 framer.push(&buffer[..n]);
                 while let Some(document) = framer.next_document().unwrap() {
                     let value = parse_strict(&document).unwrap();
+                    if value["method"] == WATCH {
+                        let told =
+                            json!({"method": "update", "id": null, "params": ["isoledger", {"Port": {}}]});
+                        io.write_all(told.to_string().as_bytes()).await.unwrap();
+                        let reply = json!({"id": value["id"], "result": {}, "error": null}).to_string();
+                        io.write_all(reply.as_bytes()).await.unwrap();
+                    }
                     if value["method"] == METHOD {
                         let reply =
                             json!({"id": value["id"], "result": [{"rows": []}], "error": null}).to_string();
                         let (head, tail) = reply.split_at(9);
                         io.write_all(head.as_bytes()).await.unwrap();
                         io.write_all(tail.as_bytes()).await.unwrap();
-                        if value["id"] == 1 {
+                        if value["id"] == 2 {
                             io.write_all(br#"{"id":"e2","params":[],"method":"echo"}"#).await.unwrap();
                         }
                     }
@@ -326,19 +523,66 @@ mod tests {
             got
         });
         let deadline = Instant::now() + std::time::Duration::from_secs(20);
-        let mut session = Session::open(&Address::Unix(path), None, deadline).await.unwrap();
+        let watch = SharedWatch::default();
+        let mut session = Session::open(&Address::Unix(path), None, &watch, deadline).await.unwrap();
         for _ in 0..2 {
-            assert_eq!(session.select(deadline).await.unwrap(), r#"[{"rows":[]}]"#);
+            let selected = session.select(deadline).await.unwrap();
+            assert_eq!(selected, Selected { answer: r#"[{"rows":[]}]"#.into(), mark: 1 });
         }
+        let gap = watch.gap(1);
+        assert_eq!((gap.told.len(), &gap.told[0].update), (1, &json!({"Port": {}})));
+        assert_eq!((gap.lost, gap.overflowed, session.refused.as_ref()), (None, false, None));
         let got = server.await.unwrap();
         let echoes: Vec<_> = got.iter().filter(|v| v.get("result").is_some()).map(|v| &v["id"]).collect();
         assert_eq!(echoes, ["e1", "e2"]);
         let calls: Vec<_> = got.iter().filter(|v| v.get("method").is_some()).collect();
-        for call in &calls {
-            assert_eq!(call["method"], "transact");
-            assert_eq!(canonical(&call["params"]), canonical(&parse_strict(SELECT.as_bytes()).unwrap()));
+        for (call, (method, params)) in
+            calls.iter().zip([(WATCH, MONITOR), (METHOD, SELECT), (METHOD, SELECT)])
+        {
+            assert_eq!(call["method"], method);
+            assert_eq!(canonical(&call["params"]), canonical(&parse_strict(params.as_bytes()).unwrap()));
         }
-        assert_eq!(calls.len(), 2);
+        assert_eq!(calls.len(), 3);
+        // The server has gone, which is known before anybody asks.
+        while !session.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        assert!(watch.gap(2).lost.is_some_and(|why| why.contains("closed the connection")));
+    }
+
+    #[test]
+    fn what_is_kept_between_readings_is_bounded_and_what_is_dropped_is_said() {
+        let watch = SharedWatch::default();
+        for n in 0..100_000 {
+            watch.keep(json!({"Port": {"u": n}}), 100);
+        }
+        let gap = watch.gap(usize::MAX);
+        assert_eq!((gap.told.len(), gap.lost, gap.overflowed), (MAX_CHANGES, None, true));
+        assert_eq!(watch.mark(), MAX_CHANGES + 1);
+        watch.forget(watch.mark());
+        assert_eq!(watch.gap(usize::MAX), Gap::default());
+        // By bytes, too; and forgetting gives the room back.
+        for _ in 0..2 {
+            watch.keep(json!({}), MAX_CHANGED);
+            watch.keep(json!({}), 1);
+            let gap = watch.gap(usize::MAX);
+            assert_eq!((gap.told.len(), gap.overflowed), (1, true));
+            watch.forget(2);
+        }
+        // A loss ends what is known of its gap, and of no other.
+        watch.keep(json!(1), 1);
+        let first = watch.mark();
+        watch.lose("hung up");
+        watch.lose("and dropped");
+        watch.keep(json!(2), 1);
+        let second = watch.mark();
+        watch.keep(json!(3), 1);
+        assert_eq!(watch.gap(first).lost, None);
+        let gap = watch.gap(second);
+        assert_eq!((gap.told.len(), gap.lost.as_deref()), (1, Some("hung up")));
+        watch.forget(second);
+        let gap = watch.gap(usize::MAX);
+        assert_eq!((gap.told[0].update.clone(), gap.lost), (json!(3), None));
     }
 
     proptest! {

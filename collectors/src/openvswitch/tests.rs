@@ -448,7 +448,7 @@ proptest! {
 fn settings_that_cannot_work_are_refused() {
     let settings = |bridge: &str, ovsdb: &str| Settings {
         bridge: bridge.to_owned(),
-        ovsdb: ovsdb.parse().unwrap(),
+        ovsdb: ovsdb.parse::<Address>().unwrap().into(),
         tls: None,
         flows: None,
     };
@@ -524,4 +524,341 @@ fn a_recording_of_a_real_switch() {
     assert_eq!(dirty(&seen, BypassClass::DoubleTagging).0, "10,20,500");
     let said = normalise(&evidence("fake100", json!(tables).to_string().into_bytes())).unwrap_err().sentence;
     assert!(said.contains("Configure br0"), "{said}");
+}
+
+/// What the server would tell of the change from one database to the next.
+fn update(from: &Database, to: &Database) -> Value {
+    let mut tables = serde_json::Map::new();
+    for (table, (old, new)) in ovsdb::TABLES.iter().zip(from.0.iter().zip(&to.0)).skip(1) {
+        let mut rows = serde_json::Map::new();
+        let by_uuid = |all: &[Value]| {
+            all.iter()
+                .map(|row| {
+                    let mut row = row.clone();
+                    let uuid = row.as_object_mut().unwrap().remove("_uuid").unwrap();
+                    (uuid[1].as_str().unwrap().to_owned(), row)
+                })
+                .collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let (old, new) = (by_uuid(old), by_uuid(new));
+        for (uuid, row) in &new {
+            match old.get(uuid) {
+                None => drop(rows.insert(uuid.clone(), json!({"new": row}))),
+                Some(was) if was != row => drop(rows.insert(uuid.clone(), json!({"old": {}, "new": row}))),
+                Some(_) => {}
+            }
+        }
+        for (uuid, row) in old.iter().filter(|(uuid, _)| !new.contains_key(*uuid)) {
+            rows.insert(uuid.clone(), json!({"old": row}));
+        }
+        if !rows.is_empty() {
+            tables.insert((*table).to_owned(), Value::Object(rows));
+        }
+    }
+    Value::Object(tables)
+}
+
+fn moment(n: usize) -> isoledger_core::Timestamp {
+    isoledger_core::Timestamp::from_millis(1_000_000 + n as u64).unwrap()
+}
+
+/// The evidence of a reading before which the database went through these states, the last of which it finds.
+fn through(states: &[Database]) -> Evidence {
+    let changes: Vec<Value> = (states.windows(2).enumerate())
+        .map(|(n, pair)| json!({"at": moment(n + 1).to_string(), "update": update(&pair[0], &pair[1])}))
+        .collect();
+    with_told(
+        states.last().unwrap(),
+        &json!({"changes": changes, "lost": null, "overflowed": false,
+            "since": serde_json::from_str::<Value>(&states[0].text()).unwrap()}),
+    )
+}
+
+fn with_told(end: &Database, answer: &Value) -> Evidence {
+    let mut evidence = end.evidence();
+    evidence.exchanges.push(Exchange {
+        asked: ovsdb::asked_to_be_told(),
+        status: None,
+        answer: answer.to_string().into_bytes(),
+    });
+    evidence
+}
+
+/// What passed, port by port: `VLANs from-to`, by the numbers of the changes.
+fn passed(observed: &Observed) -> Vec<String> {
+    let number = |t: isoledger_core::Timestamp| t.millis() - 1_000_000;
+    (observed.between.iter())
+        .map(|(port, b)| {
+            let all = if b.all { " all" } else { "" };
+            format!("{port} {}{all} {}-{}", b.vlans, number(b.from), number(b.to))
+        })
+        .collect()
+}
+
+fn with(db: &Database, change: impl FnOnce(&mut Database)) -> Database {
+    let mut db = db.clone();
+    change(&mut db);
+    db
+}
+
+/// A bridge with the access port p1 on VLAN 100 and the closed trunk port p2.
+fn two_ports() -> Database {
+    let mut db = Database::new();
+    db.port("p1", json!({"tag": 100}), &[("p1", "up")]);
+    db.port("p2", json!({"trunks": 4095}), &[("p2", "up")]);
+    db
+}
+
+fn tag(db: &Database, row: usize, vlan: Value) -> Database {
+    with(db, |db| db.0[PORT][row]["tag"] = vlan)
+}
+
+#[test]
+fn what_came_and_went_between_two_readings_is_told_with_its_times() {
+    let base = two_ports();
+    let case = |states: &[&Database], want: &[&str]| {
+        let states: Vec<Database> = states.iter().map(|s| (*s).clone()).collect();
+        let seen = normalise(&through(&states)).unwrap();
+        assert_eq!(seen.anomalies, []);
+        assert_eq!(passed(&seen), want);
+        // The ends are as without.
+        let plain = states.last().unwrap().read();
+        assert_eq!((&seen.ports, &seen.bypasses), (&plain.ports, &plain.bypasses));
+    };
+    let red = tag(&base, 2, json!(100));
+    let blue = tag(&base, 2, json!(200));
+    case(&[&base, &base], &[]);
+    case(&[&base, &red, &base], &["p2 100 1-2"]);
+    case(&[&base, &red, &blue, &base], &["p2 100,200 1-3"]);
+    case(&[&base, &red, &base, &blue, &base], &["p2 100,200 1-4"]);
+    // What it carried at either end came or went, and is seen there.
+    case(&[&base, &red], &[]);
+    case(&[&red, &base], &[]);
+    case(&[&red, &blue], &[]);
+    case(&[&red, &base, &red], &[]);
+    case(&[&red, &blue, &red], &["p2 200 1-2"]);
+    case(&[&red, &base, &blue, &base], &["p2 200 2-3"]);
+    // Every VLAN.
+    let open = with(&base, |db| db.0[PORT][2]["trunks"] = none());
+    case(&[&base, &open, &base], &["p2 all all 1-2"]);
+    case(&[&red, &open, &base], &["p2 1-99,101-4094 all 1-2"]);
+    case(&[&base, &open], &[]);
+    // A port that was not there before and is not now; and the bridge itself gone and back.
+    let third = with(&base, |db| db.port("p3", json!({"tag": 300}), &[("p3", "up")]));
+    case(&[&base, &third, &base], &["p3 300 1-2"]);
+    let gone = with(&base, |db| db.0[BRIDGE].clear());
+    case(&[&base, &gone, &base], &[]);
+    case(&[&base, &gone, &third, &gone, &base], &["p3 300 2-3"]);
+    // A bond: the members carry nothing of their own.
+    let bond = with(&base, |db| db.port("bond0", json!({"tag": 7}), &[("b1", "up"), ("b2", "up")]));
+    case(&[&base, &bond, &base], &["bond0 7 1-2"]);
+}
+
+#[test]
+fn a_port_that_is_down_carries_nothing_in_between_either() {
+    let admin = |db: &Database, state: Value| with(db, |db| db.0[INTERFACE][2]["admin_state"] = state);
+    let down = admin(&tag(&two_ports(), 2, json!(100)), json!("down"));
+    let up = admin(&down, json!("up"));
+    let unknown = admin(&down, none());
+    let told = |states: &[Database]| passed(&normalise(&through(states)).unwrap());
+    assert_eq!(told(&[down.clone(), up.clone(), down.clone()]), ["p2 100 1-2"]);
+    // vswitchd starts anew and does not say for a moment; it was not up.
+    assert_eq!(told(&[down.clone(), unknown.clone(), down.clone()]), [""; 0]);
+    // Down with another VLAN for a while.
+    assert_eq!(told(&[down.clone(), tag(&down, 2, json!(200)), down.clone()]), [""; 0]);
+    // A port of which nobody ever knew counts as carrying, as at a reading.
+    let new = with(&two_ports(), |db| db.port("p3", json!({"tag": 300}), &[("p3", "")]));
+    assert_eq!(told(&[two_ports(), new, two_ports()]), ["p3 300 1-2"]);
+}
+
+#[test]
+fn a_bypass_that_came_and_went_is_dirty() {
+    let base = two_ports();
+    let mirror = with(&base, |db| {
+        db.mirror(json!({"select_src_port": uuid("p-p1"), "output_port": uuid("p-p2")}));
+    });
+    let seen = normalise(&through(&[base.clone(), mirror.clone(), base.clone()])).unwrap();
+    let (vlans, detail) = dirty(&seen, BypassClass::Mirror);
+    assert_eq!(vlans, "100");
+    let times = format!("from {} to {}, before this reading: ", moment(1), moment(2));
+    assert!(detail.starts_with(&times) && detail.contains("mirror span copies"), "{detail}");
+    // What is mirrored at an end is said there, once.
+    for states in [[base.clone(), mirror.clone()], [mirror.clone(), base.clone()]] {
+        let seen = normalise(&through(&states)).unwrap();
+        assert_eq!(seen.bypasses, states[1].read().bypasses);
+    }
+    // A port that a mirror copies carries another VLAN for a while.
+    let other = tag(&mirror, 1, json!(200));
+    let seen = normalise(&through(&[mirror.clone(), other, mirror.clone()])).unwrap();
+    assert_eq!(dirty(&seen, BypassClass::Mirror).0, "100,200");
+    assert_eq!(passed(&seen), ["p1 200 1-2"]);
+    let controller = with(&base, |db| {
+        db.0[CONTROLLER].push(json!({"_uuid": uuid("c"), "target": "tcp:192.0.2.1:6653"}));
+        db.refer("controller", "c");
+    });
+    let mut states = vec![base.clone()];
+    for _ in 0..6 {
+        states.extend([controller.clone(), base.clone()]);
+    }
+    let (vlans, detail) = dirty(&normalise(&through(&states)).unwrap(), BypassClass::Controller);
+    assert!(vlans == "all" && detail.ends_with("and 2 times more"), "{detail}");
+}
+
+#[test]
+fn what_is_told_and_not_understood_is_an_anomaly() {
+    let base = two_ports();
+    let since: Value = serde_json::from_str(&base.text()).unwrap();
+    let told = |update: Value| {
+        let changes = json!([{"at": moment(1).to_string(), "update": update}]);
+        let answer = json!({"changes": changes, "lost": null, "overflowed": false, "since": since});
+        normalise(&with_told(&base, &answer)).unwrap()
+    };
+    let mut bad = base.0[PORT][2].clone();
+    bad["vlan_mode"] = json!("sideways");
+    let mut lonely = base.0[PORT][2].clone();
+    lonely["interfaces"] = uuid("nowhere");
+    for update in [
+        json!(null),
+        json!([]),
+        json!({"Queue": {}}),
+        json!({"Port": []}),
+        json!({"Port": {"p-p2": {}}}),
+        json!({"Port": {"p-p2": {"new": 7}}}),
+        json!({"Port": {"p-p2": {"new": bad}}}),
+        json!({"Port": {"p-p2": {"new": {}}}}),
+        json!({"Port": {"p-p2": {"new": lonely}}}),
+        json!({"Port": {"p-p2": {"old": {}}}}),
+        json!({"Interface": {"i-p2": {"old": {}}}}),
+        json!({"Interface": {"i-p2": {"new": {"name": "p2", "admin_state": "sideways"}}}}),
+        json!({"Open_vSwitch": {"root": {"old": {}}}}),
+        json!({"Bridge": {"second": {"new": base.0[BRIDGE][0]}}}),
+    ] {
+        let seen = told(update.clone());
+        assert_ne!(seen.anomalies, [], "{update}");
+        assert_eq!(seen.ports, base.read().ports);
+    }
+    // Nothing that concerns the bridge.
+    for update in [json!({}), json!({"Manager": {"m": {"new": {"target": "ptcp:6640"}}}})] {
+        assert_eq!(told(update), base.read());
+    }
+    // A loss is said and claims nothing; what was dropped may have been anything.
+    let seen = |lost: Value, overflowed: bool| {
+        let answer = json!({"changes": [], "lost": lost, "overflowed": overflowed, "since": null});
+        normalise(&with_told(&base, &answer)).unwrap()
+    };
+    assert_eq!(seen(json!("hung up"), false), base.read());
+    assert!(seen(Value::Null, true).anomalies[0].what.contains("more changed than is kept"));
+    for answer in [
+        json!({}),
+        json!([]),
+        json!({"changes": [], "since": null}),
+        json!({"changes": [{}], "overflowed": false}),
+    ] {
+        assert!(normalise(&with_told(&base, &answer)).is_err(), "{answer}");
+    }
+}
+
+#[test]
+fn a_flood_of_changes_is_judged_within_bounds() {
+    let mut base = Database::new();
+    for n in 0..200 {
+        base.port(&format!("p{n}"), json!({"tag": 100}), &[(&format!("p{n}"), "up")]);
+    }
+    let open = tag(&base, 100, json!(200));
+    let mirrored = with(&base, |db| {
+        db.mirror(json!({"select_src_port": uuid("p-p1"), "output_port": uuid("p-p2")}));
+    });
+    let flood = |with: &Database, n: usize| {
+        let pair = [update(&base, with), update(with, &base)];
+        let change = |i: usize| json!({"at": moment(i).to_string(), "update": pair[i % 2]});
+        let answer = json!({"changes": (0..n).map(change).collect::<Vec<_>>(), "lost": null, "overflowed": false,
+            "since": serde_json::from_str::<Value>(&base.text()).unwrap()});
+        normalise(&with_told(&base, &answer)).unwrap()
+    };
+    let seen = flood(&open, 4096);
+    assert_eq!((passed(&seen), seen.anomalies), (vec!["p99 200 0-4095".to_owned()], vec![]));
+    let seen = flood(&mirrored, 4096);
+    assert_eq!(dirty(&seen, BypassClass::Mirror).0, "100");
+    assert!(seen.anomalies[0].what.contains("was not looked at"), "{:?}", seen.anomalies);
+}
+
+proptest! {
+    /// Whatever a bridge goes through, what is told is what whole readings of every state would have seen.
+    #[test]
+    fn what_is_told_is_what_readings_in_between_would_have_seen(
+        steps in proptest::collection::vec((1usize..4, 0u16..5, 0u8..5, any::<bool>()), 0..12)
+    ) {
+        let mut states = vec![two_ports()];
+        for (row, vlan, what, there) in steps {
+            let next = with(states.last().unwrap(), |db| {
+            let row = row.min(db.0[PORT].len() - 1);
+            match what {
+                0 => db.0[PORT][row]["tag"] = json!(vlan),
+                1 => db.0[PORT][row]["trunks"] = set((1..vlan).map(|v| json!(v))),
+                2 => db.0[INTERFACE][row]["admin_state"] = json!(if there { "up" } else { "down" }),
+                3 if there && db.0[PORT].len() < 4 => {
+                    db.port("p3", json!({"tag": vlan}), &[("p3", "up")]);
+                }
+                3 => {
+                    db.0[PORT].truncate(3);
+                    db.0[INTERFACE].truncate(3);
+                    db.0[BRIDGE][0]["ports"][1].as_array_mut().unwrap().truncate(3);
+                }
+                _ if there && db.0[MIRROR].is_empty() => {
+                    db.mirror(json!({"select_src_port": uuid("p-p1"), "output_port": uuid("p-p2")}));
+                }
+                _ => {
+                    db.0[MIRROR].clear();
+                    db.0[BRIDGE][0]["mirrors"] = none();
+                }
+            }});
+            states.push(next);
+        }
+        let seen = normalise(&through(&states)).unwrap();
+        prop_assert_eq!(&seen.anomalies, &[]);
+        let carried = |o: &Observed, port: &str| match o.ports.get(port) {
+            Some(PortReading::Read(s)) if s.admin_down != Some(true) => s.carries(),
+            _ => isoledger_core::VlanSet::empty(),
+        };
+        let readings: Vec<Observed> = states.iter().map(Database::read).collect();
+        let (first, last) = (&readings[0], &readings[readings.len() - 1]);
+        for port in ["br0", "p1", "p2", "p3"] {
+            let ends = carried(first, port).union(&carried(last, port));
+            let all = readings.iter().fold(isoledger_core::VlanSet::empty(), |all, o| all.union(&carried(o, port)));
+            let want = all.difference(&ends);
+            let found = seen.between.get(port).map(|b| b.vlans.clone()).unwrap_or_default();
+            prop_assert_eq!(found, want.clone(), "{}", port);
+            if let Some(b) = seen.between.get(port) {
+                let there = |n: usize| !carried(&readings[n], port).intersection(&want).is_empty();
+                let from = (0..readings.len()).find(|n| there(*n)).unwrap();
+                let to = (0..readings.len()).rfind(|n| there(*n)).unwrap() + 1;
+                prop_assert_eq!((b.from, b.to), (moment(from), moment(to)));
+            }
+        }
+        let mirrors = |o: &Observed| match &o.bypasses[&BypassClass::Mirror] {
+            BypassReading::Dirty { vlans, .. } => vlans.clone(),
+            _ => isoledger_core::VlanSet::empty(),
+        };
+        let all = readings.iter().fold(isoledger_core::VlanSet::empty(), |all, o| all.union(&mirrors(o)));
+        let ends = mirrors(first).union(&mirrors(last));
+        prop_assert_eq!(mirrors(&seen), mirrors(last).union(&all.difference(&ends)));
+    }
+
+    #[test]
+    fn mutated_tellings_never_panic_nor_lose_a_port(
+        at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
+    ) {
+        let base = two_ports();
+        let mut evidence = through(&[base.clone(), tag(&base, 2, json!(100)), base.clone()]);
+        let answer = &mut evidence.exchanges[1].answer;
+        let at = at.index(answer.len());
+        if cut {
+            answer.truncate(at);
+        } else {
+            answer[at] = byte;
+        }
+        if let Ok(seen) = normalise(&evidence) {
+            prop_assert_eq!(seen.ports, base.read().ports);
+        }
+    }
 }
