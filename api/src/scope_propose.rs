@@ -4,13 +4,72 @@
 //! which. The proposal lists every such port, commented out, with what it carries; only patch ports that name each
 //! other are proposed as links by themselves.
 
-use isoledger_core::model::{Declared, NetworkVlan, Observed, PortId, PortReading};
+use isoledger_core::model::{Declared, NetworkVlan, Observed, PortId, PortReading, Scope, ScopeSwitch};
 use isoledger_core::vlan::VlanSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+/// How a manager's port labels become a switch's port names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Naming {
+    prefix: Option<String>,
+    ignore_case: bool,
+}
+
+/// The plainest way in which every one of `labels` names a port of `observed`; `None` when there is none.
+fn naming(labels: &BTreeSet<&str>, observed: &Observed) -> Option<Naming> {
+    let all = |own: &dyn Fn(&str) -> String| labels.iter().all(|l| observed.ports.contains_key(&own(l)));
+    let first = *labels.first()?;
+    if all(&|l| l.to_owned()) {
+        return Some(Naming::default());
+    }
+    if all(&|l| l.to_ascii_lowercase()) {
+        return Some(Naming { ignore_case: true, ..Naming::default() });
+    }
+    observed
+        .ports
+        .keys()
+        // A prefix ends in a space, or `1/0/1` would be found in `21/0/1` as well.
+        .filter_map(|port| port.strip_suffix(first).filter(|prefix| prefix.ends_with(' ')))
+        .find(|prefix| all(&|l| format!("{prefix}{l}")))
+        .map(|prefix| Naming { prefix: Some(prefix.to_owned()), ..Naming::default() })
+}
+
+/// The switch of the configuration, by name, and what its table says about the manager's labels.
+fn switches(
+    configured: &BTreeSet<String>,
+    declared: &Declared,
+    observed: &BTreeMap<String, Observed>,
+) -> BTreeMap<String, ScopeSwitch> {
+    let mut ports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for p in &declared.registered {
+        ports.entry(&p.switch).or_default().insert(&p.port);
+    }
+    let mut out: BTreeMap<String, ScopeSwitch> =
+        configured.iter().map(|name| (name.clone(), ScopeSwitch::default())).collect();
+    for (label, ports) in ports {
+        // A label that is nobody's name is proposed where its ports are found on one switch and no other.
+        let at = match configured.contains(label) {
+            true => Some((label, observed.get(label).and_then(|o| naming(&ports, o)).unwrap_or_default())),
+            false => {
+                let mut found =
+                    observed.iter().filter_map(|(name, o)| Some((name.as_str(), naming(&ports, o)?)));
+                found.next().filter(|_| found.next().is_none())
+            }
+        };
+        if let Some((name, naming)) = at
+            && let Some(switch) = out.get_mut(name)
+        {
+            switch.labels.insert(label.to_owned());
+            switch.ignore_case |= naming.ignore_case;
+            switch.prefixes.extend(naming.prefix.map(|p| (label.to_owned(), p)));
+        }
+    }
+    out
 }
 
 /// The proposal's text. `failed` names the sources that could not be read, with why.
@@ -48,20 +107,30 @@ pub(crate) fn propose(
             NetworkVlan::Unassessable(_) => None,
         })
         .collect();
-    for name in configured {
+    let switches = switches(configured, declared, observed);
+    for (name, switch) in &switches {
         put(format!("\n[switches.{}]", quoted(name)));
-        if labels.contains(name.as_str()) {
-            put(format!("labels = [{}]", quoted(name)));
-        } else {
+        if switch.labels.is_empty() {
             put("# The cloud manager knows no switch of this name; its labels for it go here.".into());
-            put("labels = []".into());
+        } else if !switch.labels.contains(name) {
+            put("# Proposed because the ports of these labels are found on this switch and on no other."
+                .into());
+        }
+        let labels: Vec<String> = switch.labels.iter().map(|l| quoted(l)).collect();
+        put(format!("labels = [{}]", labels.join(", ")));
+        if !switch.prefixes.is_empty() {
+            let all = switch.prefixes.iter().map(|(l, p)| format!("{} = {}", quoted(l), quoted(p)));
+            put(format!("prefixes = {{ {} }}", all.collect::<Vec<_>>().join(", ")));
+        }
+        if switch.ignore_case {
+            put("ignore-case = true".into());
         }
         match identities.get(name) {
             Some(id) => put(format!("identity = {}", quoted(id))),
             None => put("# identity = \"…\"    not read".into()),
         }
     }
-    let known: BTreeSet<&str> = configured.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = switches.values().flat_map(|s| &s.labels).map(String::as_str).collect();
     for label in labels.difference(&known) {
         put(format!(
             "\n# The cloud manager has a switch {} that no configured switch is named after. Add it to `labels` of the\n\
@@ -69,11 +138,14 @@ pub(crate) fn propose(
             quoted(label)
         ));
     }
+    let scope = Scope { switches, ..Scope::default() };
+    let names = scope.names();
     let declared_ports: BTreeSet<PortId> = declared
         .attachments
         .iter()
-        .filter_map(|a| a.port.clone())
-        .chain(declared.cabling.iter().map(|c| c.port.clone()))
+        .filter_map(|a| a.port.as_ref())
+        .chain(declared.cabling.iter().map(|c| &c.port))
+        .map(|port| names.port(port))
         .collect();
     for (switch, o) in observed {
         for (port, reading) in &o.ports {
@@ -121,4 +193,54 @@ pub(crate) fn propose(
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isoledger_core::model::PortState;
+
+    fn observed(ports: &[&str]) -> Observed {
+        let read = || PortReading::Read(PortState::default());
+        Observed { ports: ports.iter().map(|p| ((*p).to_owned(), read())).collect(), ..Observed::default() }
+    }
+
+    #[test]
+    fn labels_are_matched_to_the_ports_they_name() {
+        let observed: BTreeMap<String, Observed> = [
+            (
+                "vdx",
+                observed(&[
+                    "TenGigabitEthernet 1/0/1",
+                    "TenGigabitEthernet 21/0/1",
+                    "FortyGigabitEthernet 1/0/49",
+                ]),
+            ),
+            ("nexus", observed(&["ethernet1/1", "ethernet1/2"])),
+            ("dell", observed(&["gi1/0/1", "gi1/0/2"])),
+        ]
+        .map(|(n, o)| (n.to_owned(), o))
+        .into();
+        let ports = [
+            ("vdx-te", "1/0/1"),
+            ("vdx-fo", "1/0/49"),
+            ("nexus", "Ethernet1/2"),
+            ("nexus", "ethernet1/1"),
+            ("dell", "gi1/0/1"),
+            ("elsewhere", "gi9/9/9"),
+        ];
+        let declared =
+            Declared { registered: ports.map(|(s, p)| PortId::new(s, p)).into(), ..Declared::default() };
+        let configured = ["vdx", "nexus", "dell"].map(str::to_owned).into();
+        let found = switches(&configured, &declared, &observed);
+        let labels = |name: &str| found[name].labels.iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(labels("vdx"), "vdx-fo vdx-te");
+        assert_eq!(found["vdx"].prefixes["vdx-te"], "TenGigabitEthernet ");
+        assert_eq!(found["vdx"].prefixes["vdx-fo"], "FortyGigabitEthernet ");
+        assert!(found["nexus"].ignore_case && labels("nexus") == "nexus");
+        assert!(!found["dell"].ignore_case && labels("dell") == "dell");
+        let text = propose("lab", &configured, Some(&declared), &observed, &BTreeMap::new(), &[]);
+        assert!(text.contains("a switch \"elsewhere\" that no configured switch"), "{text}");
+        assert!(text.contains("ignore-case = true"), "{text}");
+    }
 }

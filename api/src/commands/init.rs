@@ -118,15 +118,45 @@ duty = 20
 deadline = "2m"
 request-timeout = "15s"
 
+# Or HIL's database, with a role that can read some columns and nothing else (docs/OPERATING.md has its SQL): everything
+# in one snapshot at every poll, pending changes included.
+# [manager]
+# kind = "hil-database"
+# server = "ssl:hil.example:5432"     # or unix:PATH of the socket, or tcp:127.0.0.1:5432
+# tls = { ca = "postgres-ca.pem" }
+# database = "hil"
+# user = "isoledger"
+# password-file = "postgres.password"
+
+# Or a file, for a site without a manager.
+# [manager]
+# kind = "declared-file"
+# path = "declared.toml"
+
 # One table for each switch. The name is yours; scope.toml maps the cloud manager's labels to it.
 # [switches.sw1]
 # kind = "openvswitch"
-# ovsdb = "ssl:sw1.example:6640"      # or tcp:HOST:PORT, or unix:PATH
+# ovsdb = "ssl:sw1.example:6640"      # or tcp:HOST:PORT, or unix:PATH, or "ssh" with the table below
 # bridge = "br0"
 # tls = { ca = "ca.pem", certificate = "audit.pem", key = "audit.key", server-name = "sw1" }
 # Flows can bypass every VLAN column. Not read means the verdict is unknown.
 # flows = { openflow = "ssl:sw1.example:6653" }   # or "ssh" with the table below, or "local"
 # ssh = { host = "sw1.example", port = 22, user = "audit", known-hosts = "known_hosts", key = "audit_ed25519" }
+#
+# [switches.dell-1]
+# kind = "powerconnect-5500"          # or dell-n3000, cisco-nexus
+# ssh = { host = "dell-1.example", user = "audit", known-hosts = "known_hosts", password-file = "dell-1.password" }
+# enable-password-file = "dell-1.enable"
+#
+# [switches.vdx-1]
+# kind = "brocade-vdx"                # or dell-os9
+# url = "https://vdx-1.example"
+# user = "audit"
+# password-file = "vdx-1.password"    # or password-env = "VDX_1_PASSWORD"
+# ca = "switches-ca.pem"
+# allow-plain-http = false
+# request-timeout = "15s"
+# interface-types = ["TenGigabitEthernet", "Port-channel"]
 "##;
 
 /// Writes a configuration for somebody who already has all of it, e.g. the demo.
