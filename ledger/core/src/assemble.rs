@@ -6,13 +6,13 @@ use crate::hash::Digest;
 use crate::json;
 use crate::lease::{Lease, Slots};
 use crate::model::{
-    Access, Attachment, BypassClass, BypassReading, Channel, Declared, Exit, Failure, NetworkVlan, Observed,
-    Owner, PortId, PortNames, PortReading, PortState, Reader, Scope,
+    Access, Attachment, BypassClass, BypassReading, Channel, Declared, Exit, Failure, Network, NetworkVlan,
+    Observed, Owner, PortId, PortNames, PortReading, PortState, Reader, Scope,
 };
 use crate::slice::{
     BypassView, Bypasses, Carries, Common, Coverage, DeclaredAs, DirtyClass, ExitView, Member,
-    NetworkSection, Peer, Roster, RosterSource, RosterSwitch, ScopeView, Slice, SlicePort, UnassessedView,
-    Unread, UnreadPort, WIDE, Wide, WidePort,
+    NetworkSection, PassedPort, Peer, Roster, RosterSource, RosterSwitch, ScopeView, Slice, SlicePort,
+    UnassessedView, Unread, UnreadPort, WIDE, Wide, WidePort,
 };
 use crate::time::Timestamp;
 use crate::vlan::{VlanId, VlanSet};
@@ -241,6 +241,15 @@ struct Port<'a> {
     moving: bool,
     // The VLAN that the other end of a link carries untagged.
     native: Option<VlanId>,
+    // What it carried between the reading before and this one only.
+    passed: Option<Passed<'a>>,
+}
+
+struct Passed<'a> {
+    vlans: Cow<'a, VlanSet>,
+    all: bool,
+    // Whoever holds a node that is cabled here.
+    projects: BTreeSet<&'a str>,
 }
 
 impl<'a> Port<'a> {
@@ -258,6 +267,7 @@ impl<'a> Port<'a> {
             unassessed: false,
             moving: false,
             native: None,
+            passed: None,
         }
     }
 
@@ -313,7 +323,9 @@ impl<'a> Assembler<'a> {
             seats: Vec::with_capacity(inputs.declared.attachments.len()),
         };
         assembler.readings();
+        assembler.passed();
         assembler.declarations();
+        assembler.holders();
         assembler.scope();
         assembler
     }
@@ -337,6 +349,59 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    // What was bundled in the meantime is judged on the bundle, as it is now.
+    fn passed(&mut self) {
+        let read = std::mem::take(&mut self.read);
+        for (switch, o) in &read {
+            for (port, b) in &o.between {
+                let at = At { switch, port };
+                let at = self.bundles.get(&at).map_or(at, |b| At { port: b, ..at });
+                let known = &mut self.port(at).passed;
+                *known = Some(match known.take() {
+                    None => Passed { vlans: Cow::Borrowed(&b.vlans), all: b.all, projects: BTreeSet::new() },
+                    Some(k) => Passed { vlans: Cow::Owned(k.vlans.union(&b.vlans)), all: k.all | b.all, ..k },
+                });
+            }
+        }
+        self.read = read;
+    }
+
+    // Who holds the nodes behind the ports where something passed.
+    fn holders(&mut self) {
+        if self.ports.iter().all(|p| p.passed.is_none()) {
+            return;
+        }
+        let declared = self.inputs.declared;
+        let cabled = declared.cabling.iter().map(|c| {
+            let holder = declared.holders.get(&c.node);
+            (&c.port, holder.map(String::as_str))
+        });
+        let attached =
+            declared.attachments.iter().filter_map(|a| Some((a.port.as_ref()?, a.project.as_deref())));
+        for (port, project) in cabled.chain(attached) {
+            let at = self.meant(port);
+            let place = self.places.get(&at).copied();
+            if let (Some(i), Some(project)) = (place, project)
+                && let Some(passed) = &mut self.ports[i].passed
+            {
+                passed.projects.insert(project);
+            }
+        }
+    }
+
+    // For each VLAN that is declared, who may be on it: only as far as something passed.
+    fn networks_by_vlan(&self) -> BTreeMap<VlanId, Vec<&'a Network>> {
+        let mut all: BTreeMap<VlanId, Vec<&Network>> = BTreeMap::new();
+        if self.ports.iter().any(|p| p.passed.is_some()) {
+            for n in self.inputs.declared.networks.values() {
+                if let NetworkVlan::Id(v) = n.vlan {
+                    all.entry(v).or_default().push(n);
+                }
+            }
+        }
+        all
+    }
+
     fn declarations(&mut self) {
         let declared = self.inputs.declared;
         for port in &declared.registered {
@@ -350,15 +415,34 @@ impl<'a> Assembler<'a> {
         for a in &declared.attachments {
             while networks.next_if(|(_, name)| **name < a.network).is_some() {}
             let network = networks.peek().filter(|(_, name)| **name == a.network).map(|(i, _)| *i);
-            let seat = a.port.as_ref().map(|port| {
-                let at = self.meant(port);
-                let i = self.place(at);
-                let port = &mut self.ports[i];
-                port.cable(&a.node);
-                // One on a network that nobody knows makes the port known, and allows nothing.
-                port.attachments.extend(network.map(|n| (n, carried_as(&a.channel))));
-                i
-            });
+            let seat = match (&a.port, &a.channel) {
+                (Some(port), _) => {
+                    let at = self.meant(port);
+                    let i = self.place(at);
+                    let port = &mut self.ports[i];
+                    port.cable(&a.node);
+                    // One on a network that nobody knows makes the port known, and allows nothing.
+                    port.attachments.extend(network.map(|n| (n, carried_as(&a.channel))));
+                    Some(i)
+                }
+                // A machine on the manager's own host is where the scope says that host is. No nic is cabled there and
+                // the manager does not know the port, so it is neither mixed nor registered by this. Without such an
+                // exit nobody knows where the network goes, which is what an attachment without a place says.
+                (None, Channel::ManagerHost) => {
+                    let vlan = declared.networks.get(&a.network).and_then(|n| match n.vlan {
+                        NetworkVlan::Id(v) => Some(v),
+                        NetworkVlan::Unassessable(_) => None,
+                    });
+                    let exit = vlan.and_then(|v| self.inputs.scope.manager_host(v)).map(|e| At::of(&e.port));
+                    // An exit that is a member of a bundle is none: what carries is the bundle.
+                    exit.filter(|at| !self.bundles.contains_key(at)).map(|at| {
+                        let i = self.place(at);
+                        self.ports[i].attachments.extend(network.map(|n| (n, carried_as(&a.channel))));
+                        i
+                    })
+                }
+                (None, _) => None,
+            };
             self.seats.push(seat);
         }
     }
@@ -506,7 +590,8 @@ impl<'a> Assembler<'a> {
                 slices.insert(*v, Slice { v: 1, vlan, lease, networks, ports: Vec::new() });
             }
         }
-        let mut wide = Vec::new();
+        let on_vlan = self.networks_by_vlan();
+        let (mut wide, mut wide_passed) = (Vec::new(), Vec::new());
         let mut unread_ports = Vec::new();
         let (mut declared, mut vlans): (Vec<(u16, DeclaredAs)>, Vec<u16>) = (Vec::new(), Vec::new());
         for i in 0..self.ports.len() {
@@ -519,6 +604,37 @@ impl<'a> Assembler<'a> {
             let (carried, untagged, down) = (port.line.carried(), port.line.untagged(), port.line.down());
             let unreadable = matches!(port.line, Line::Unreadable(_));
             let is_wide = carried.len() > WIDE;
+            let mut allowed = VlanSet::empty();
+            if let Some((_, vlans)) = &peer {
+                allowed = allowed.union(vlans);
+            }
+            if let Some(exit) = port.exit {
+                allowed = allowed.union(&exit.vlans);
+            }
+            let none = VlanSet::empty();
+            let passed = port.passed.as_ref().map_or(&none, |p| &*p.vlans);
+            let is_wide_passed = passed.len() > WIDE;
+            let explained: VlanSet = port.passed.as_ref().map_or_else(VlanSet::empty, |p| {
+                let joins = |n: &&Network| p.projects.iter().any(|by| may_join(&n.owner, &n.access, by));
+                let own =
+                    on_vlan.iter().filter(|(v, all)| p.vlans.contains(**v) && all.iter().any(|n| joins(n)));
+                own.map(|(v, _)| *v).collect()
+            });
+            if let Some(p) = port.passed.as_ref().filter(|_| is_wide_passed) {
+                wide_passed.push(PassedPort {
+                    switch: at.switch,
+                    port: at.port,
+                    name: name.clone(),
+                    vlans: p.vlans.clone().into_owned(),
+                    all: p.all,
+                    allowed: allowed.clone(),
+                    link: peer.map(|p| p.0),
+                    exit: port.exit.map(view),
+                    registered: port.registered,
+                    unassessed: port.unassessed,
+                    moving: port.moving,
+                });
+            }
             if is_wide && unreadable {
                 unread_ports.push(UnreadPort {
                     switch: at.switch,
@@ -528,13 +644,6 @@ impl<'a> Assembler<'a> {
                     unassessed: port.unassessed,
                 });
             } else if is_wide {
-                let mut allowed = VlanSet::empty();
-                if let Some((_, vlans)) = &peer {
-                    allowed = allowed.union(vlans);
-                }
-                if let Some(exit) = port.exit {
-                    allowed = allowed.union(&exit.vlans);
-                }
                 let tagged = untagged
                     .map_or_else(|| carried.clone().into_owned(), |v| carried.difference(&VlanSet::one(v)));
                 wide.push(WidePort {
@@ -569,6 +678,8 @@ impl<'a> Assembler<'a> {
             if !is_wide || unreadable {
                 vlans.extend(port.native.map(VlanId::get));
             }
+            let told = if is_wide_passed { &explained } else { passed };
+            vlans.extend(told.iter().map(VlanId::get));
             vlans.sort_unstable();
             vlans.dedup();
             for v in &vlans {
@@ -594,6 +705,8 @@ impl<'a> Assembler<'a> {
                     unreadable,
                     unassessed: port.unassessed,
                     moving: port.moving,
+                    passed: passed.contains(vlan),
+                    explained: explained.contains(vlan),
                 };
                 let slice = slices.entry(*v).or_insert_with(|| Slice {
                     v: 1,
@@ -609,13 +722,14 @@ impl<'a> Assembler<'a> {
             slice.ports.sort_unstable_by(|a, b| (&a.switch, &a.port).cmp(&(&b.switch, &b.port)));
         }
         wide.sort_by_key(|p| (p.switch, p.port));
+        wide_passed.sort_by_key(|p| (p.switch, p.port));
         unread_ports.sort();
         let common = Common {
             roster: self.roster(),
             scope: self.scope_view(),
             coverage: self.coverage(unread_ports),
             bypasses: self.bypasses(),
-            wide: Wide { v: 1, ports: wide },
+            wide: Wide { v: 1, ports: wide, passed: wide_passed },
         };
         Assembly { common, slices, networks, unassessable, names: self.names }
     }
@@ -818,7 +932,7 @@ fn carried_as(channel: &Channel) -> Carries {
     match channel {
         Channel::Native => Carries::Untagged,
         Channel::Tagged(_) => Carries::Tagged,
-        Channel::Other(_) => Carries::Other,
+        Channel::ManagerHost | Channel::Other(_) => Carries::Other,
     }
 }
 

@@ -8,7 +8,8 @@ use crate::hash::Digest;
 use crate::json;
 use crate::model::{Access, BypassClass, ExitKind, Failure};
 use crate::slice::{
-    BypassView, Carries, Common, ExitView, NetworkSection, Peer, Slice, SlicePort, UnassessedView, WidePort,
+    BypassView, Carries, Common, ExitView, NetworkSection, PassedPort, Peer, Slice, SlicePort,
+    UnassessedView, WidePort,
 };
 use crate::vlan::VlanId;
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,13 @@ pub struct Finding {
     pub finding: FindingKind,
     /// Where.
     pub subject: Subject,
+    /// It was so between the reading before and this one, and at neither.
+    #[serde(default, skip_serializing_if = "no")]
+    pub passed: bool,
+}
+
+fn no(b: &bool) -> bool {
+    !*b
 }
 
 /// What a poll says of a network.
@@ -258,6 +266,8 @@ pub struct CommonIndex<'a> {
     wide: HashMap<(Digest, Digest), usize>,
     // For each wide port: its switch, the switch at the other end of its link, and whether it carries every VLAN.
     wide_seats: Vec<(usize, Option<usize>, bool)>,
+    // For each that was wide between two readings: its switch, and the switch at the other end of its link.
+    passed_seats: Vec<(usize, Option<usize>)>,
 }
 
 // What the common part says of one switch.
@@ -277,7 +287,8 @@ impl<'a> CommonIndex<'a> {
             && coverage.switches.is_sorted_by(|a, b| a.switch < b.switch)
             && coverage.ports.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port))
             && common.bypasses.switches.is_sorted_by(|a, b| a.switch < b.switch)
-            && wide.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port));
+            && wide.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port))
+            && common.wide.passed.is_sorted_by(|a, b| (a.switch, a.port) < (b.switch, b.port));
         let mut index = CommonIndex {
             common,
             ordered,
@@ -287,6 +298,7 @@ impl<'a> CommonIndex<'a> {
             reasons: common.scope.unassessed.iter().map(|u| ((u.switch, u.port), u)).collect(),
             wide: wide.iter().enumerate().map(|(i, w)| ((w.switch, w.port), i)).collect(),
             wide_seats: Vec::new(),
+            passed_seats: Vec::new(),
         };
         for s in &common.roster.switches {
             let i = index.seat(s.switch);
@@ -304,6 +316,11 @@ impl<'a> CommonIndex<'a> {
             let at = index.seat(w.switch);
             let peer = w.link.map(|p| index.seat(p.switch));
             index.wide_seats.push((at, peer, w.carries_all()));
+        }
+        for p in &common.wide.passed {
+            let at = index.seat(p.switch);
+            let peer = p.link.map(|p| index.seat(p.switch));
+            index.passed_seats.push((at, peer));
         }
         let notable = |s: &Seat<'_>| s.failure.is_some() || s.bypass.is_some();
         index.notable = (0..index.seats.len()).filter(|i| notable(&index.seats[*i])).collect();
@@ -373,6 +390,9 @@ pub fn judge(
     }
     for (w, seats) in index.common.wide.ports.iter().zip(&index.wide_seats) {
         j.wide(w, *seats);
+    }
+    for (p, seats) in index.common.wide.passed.iter().zip(&index.passed_seats) {
+        j.wide_passed(p, *seats);
     }
     for u in &index.common.coverage.ports {
         if u.vlans.contains(slice.vlan) {
@@ -465,7 +485,11 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn find(&mut self, finding: FindingKind, subject: Subject) {
-        self.findings.insert(Finding { finding, subject });
+        self.findings.insert(Finding { finding, subject, passed: false });
+    }
+
+    fn find_passed(&mut self, finding: FindingKind, subject: Subject) {
+        self.findings.insert(Finding { finding, subject, passed: true });
     }
 
     fn unassessed(&mut self, switch: Digest, port: Digest) {
@@ -519,12 +543,12 @@ impl Judge<'_> {
         let subject = Subject::Port(at);
         self.involve(p.switch);
         let carries = p.carries != Carries::None && !p.down;
-        if let (Some(peer), true) = (p.link, carries || p.unreadable) {
+        if let (Some(peer), true) = (p.link, carries || p.unreadable || p.passed) {
             self.involve(peer.switch);
         }
         if p.unassessed {
             self.unassessed(p.switch, p.port);
-            self.adrift |= carries || p.unreadable;
+            self.adrift |= carries || p.unreadable || p.passed;
             return;
         }
         if p.unreadable {
@@ -536,6 +560,9 @@ impl Judge<'_> {
             return;
         }
         let allowed = p.link.is_some() || p.exit.is_some();
+        if p.passed {
+            self.passed(p, allowed);
+        }
         if !carries {
             // A declared port of a switch that was not read is not known to be missing.
             let judged = self.manager_read && self.index.read(&p.switch);
@@ -566,6 +593,73 @@ impl Judge<'_> {
         if let (Some(peer), Carries::Untagged) = (p.link, p.carries) {
             self.native(at, peer);
         }
+    }
+
+    // It carried this VLAN between two readings: as if it did now, unless the cloud manager may have done and undone it.
+    fn passed(&mut self, p: &SlicePort, allowed: bool) {
+        let subject = Subject::Port(Peer { switch: p.switch, port: p.port });
+        if let Some(exit) = &p.exit {
+            self.exit(exit);
+        }
+        if allowed || !p.declared.is_empty() || !self.manager_read || self.wide_passed_at(p) {
+            return;
+        }
+        let kind = match (p.explained, p.registered) {
+            (true, _) => FindingKind::InTransition,
+            (false, true) => FindingKind::ForeignPort,
+            (false, false) => FindingKind::UnregisteredPort,
+        };
+        self.find_passed(kind, subject);
+    }
+
+    // Whether the wide section speaks of what passed there, and so judges it.
+    fn wide_passed_at(&self, p: &SlicePort) -> bool {
+        let passed = &self.index.common.wide.passed;
+        let at = passed.binary_search_by_key(&(p.switch, p.port), |w| (w.switch, w.port));
+        at.is_ok_and(|i| passed[i].vlans.contains(self.slice.vlan))
+    }
+
+    fn wide_passed(&mut self, w: &PassedPort, (seat, peer): (usize, Option<usize>)) {
+        let vlan = self.slice.vlan;
+        if !w.vlans.contains(vlan) {
+            return;
+        }
+        let allowed = w.allowed.contains(vlan);
+        self.involved[seat] = true;
+        if let (Some(peer), true) = (peer, allowed) {
+            self.involved[peer] = true;
+        }
+        let at = Peer { switch: w.switch, port: w.port };
+        if w.unassessed {
+            self.unassessed(w.switch, w.port);
+            self.adrift = true;
+            return;
+        }
+        if w.moving {
+            self.find(FindingKind::InTransition, Subject::Port(at));
+            return;
+        }
+        if allowed {
+            if let Some(exit) = &w.exit {
+                self.exit(exit);
+            }
+            return;
+        }
+        let (declared, explained) =
+            self.line(at).map_or((false, false), |p| (!p.declared.is_empty(), p.explained));
+        let kind = if explained {
+            FindingKind::InTransition
+        } else if w.all {
+            // As for a port that carries every VLAN now: no declaration could make that right.
+            FindingKind::AllVlans
+        } else if !self.manager_read || declared {
+            return;
+        } else if w.registered {
+            FindingKind::ForeignPort
+        } else {
+            FindingKind::UnregisteredPort
+        };
+        self.find_passed(kind, Subject::Port(at));
     }
 
     // A link port carries this VLAN untagged: so must the other end, or frames change their VLAN on the cable.

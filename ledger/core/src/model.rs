@@ -95,6 +95,9 @@ pub enum Channel {
     Native,
     /// Tagged with this VLAN id.
     Tagged(VlanId),
+    /// By a machine that lives on the cloud manager's own host (HIL: a headnode): the network reaches it through that
+    /// host's port, an exit, and how is not said. Such an attachment has no port of its own.
+    ManagerHost,
     /// A channel that is neither (HIL's null allocator says `null`), verbatim.
     Other(String),
 }
@@ -150,6 +153,10 @@ pub struct Declared {
     pub registered: BTreeSet<PortId>,
     /// Changes in flight, as far as the source shows them.
     pub actions: BTreeSet<Action>,
+    /// The project that holds each node, attached or not; a free node is absent. What passed between two readings on a
+    /// node's port may have been the manager's own doing only for networks that this project may join.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holders: BTreeMap<String, String>,
     /// What could not be understood. Any makes the declaration as a whole unreadable, since it may hide an
     /// attachment.
     pub anomalies: Vec<Anomaly>,
@@ -306,8 +313,31 @@ pub struct Observed {
     pub ports: BTreeMap<String, PortReading>,
     /// Bypass classes. A class that is absent is not read.
     pub bypasses: BTreeMap<BypassClass, BypassReading>,
+    /// What came and went between the reading before and this one, by logical port; empty for a switch that does not
+    /// tell. A class of bypass that was dirty only in between is dirty in `bypasses`, its detail says when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub between: BTreeMap<String, Between>,
     /// What could not be understood and is not confined to a port. Any makes the whole switch unreadable.
     pub anomalies: Vec<Anomaly>,
+}
+
+/// VLANs that a port carried between two readings and at neither, as the switch told of its changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Between {
+    /// The VLANs, never empty.
+    pub vlans: VlanSet,
+    /// At some moment the port carried every VLAN, and does not now.
+    #[serde(default, skip_serializing_if = "no")]
+    pub all: bool,
+    /// When the switch first told of one of them; the switch's claim, dated by when it arrived.
+    pub from: Timestamp,
+    /// When it told that the last of them was gone, likewise.
+    pub to: Timestamp,
+}
+
+fn no(b: &bool) -> bool {
+    !*b
 }
 
 /// Why a source gave no usable reading.
@@ -456,6 +486,14 @@ pub struct Unassessed {
 }
 
 impl Scope {
+    /// The exit through which `vlan` reaches the cloud manager's own host: one of that kind that may carry it, else one to
+    /// an unaudited switch, behind which the host then must be; of several the first by name.
+    pub fn manager_host(&self, vlan: VlanId) -> Option<&Exit> {
+        let kinds = [ExitKind::ManagerHost, ExitKind::UnauditedSwitch];
+        let of = |kind| self.exits.iter().filter(move |e| e.kind == kind && e.vlans.contains(vlan));
+        kinds.into_iter().find_map(|kind| of(kind).min_by(|a, b| a.name.cmp(&b.name)))
+    }
+
     /// How the cloud manager's names are to be understood.
     pub fn names(&self) -> PortNames<'_> {
         let mut labels: HashMap<&str, Option<(&str, &ScopeSwitch)>> = HashMap::new();

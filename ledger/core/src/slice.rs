@@ -90,6 +90,13 @@ pub struct SlicePort {
     /// The port was being changed during the poll.
     #[serde(default, skip_serializing_if = "no")]
     pub moving: bool,
+    /// It carried the VLAN between the reading before and this one, and at neither; `carries` is what it does now.
+    #[serde(default, skip_serializing_if = "no")]
+    pub passed: bool,
+    /// Of what passed: a node that is cabled here may be on a network of this VLAN, so the cloud manager may have
+    /// attached and detached it.
+    #[serde(default, skip_serializing_if = "no")]
+    pub explained: bool,
 }
 
 /// How an attachment is declared.
@@ -326,6 +333,45 @@ pub struct Wide {
     pub v: u32,
     /// The ports, sorted by switch and port handle.
     pub ports: Vec<WidePort>,
+    /// Ports that carried more than [`WIDE`] VLANs between the reading before and this one, and at neither; likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<PassedPort>,
+}
+
+/// A port that carried many VLANs between two readings. Members that are false or absent are left out. A slice whose
+/// VLAN a node cabled here may be on has a line for the port, which says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassedPort {
+    /// Handle of the switch.
+    pub switch: Digest,
+    /// Handle of the logical port.
+    pub port: Digest,
+    /// Names, where the scope discloses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<PortId>,
+    /// The VLANs.
+    pub vlans: VlanSet,
+    /// At some moment it carried every VLAN.
+    #[serde(default, skip_serializing_if = "no")]
+    pub all: bool,
+    /// The VLANs the scope lets it carry, as link or exit.
+    pub allowed: VlanSet,
+    /// It is one end of a link: handles of the other end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Peer>,
+    /// It is an exit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitView>,
+    /// The cloud manager knows the port.
+    #[serde(default, skip_serializing_if = "no")]
+    pub registered: bool,
+    /// The operator does not assess it.
+    #[serde(default, skip_serializing_if = "no")]
+    pub unassessed: bool,
+    /// It was being changed during the poll.
+    #[serde(default, skip_serializing_if = "no")]
+    pub moving: bool,
 }
 
 /// A port that carries many VLANs. Members that are false or absent are left out.
