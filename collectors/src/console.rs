@@ -167,6 +167,12 @@ impl<'a> Answers<'a> {
         Answers { evidence, pagers: manner.pagers }
     }
 
+    /// Whether the switch refused `command`.
+    pub fn refused(&self, command: &str) -> bool {
+        let mut all = self.evidence.exchanges.iter().filter(|x| x.asked == command);
+        matches!((all.next(), all.next()), (Some(Exchange { status: Some(1..), .. }), None))
+    }
+
     /// The lines of the answer to `command`, or why there is none that can be trusted: it was not asked, not answered,
     /// refused, cut off, or has a pager's text in it, behind which something may be missing.
     pub fn text(&self, command: &str) -> Result<Cow<'a, str>, String> {
@@ -224,7 +230,8 @@ mod tests {
     }
 
     /// Those of this crate.
-    const CONSOLES: &[&ConsoleDialect] = &[];
+    const CONSOLES: &[&ConsoleDialect] =
+        &[&crate::nexus::CONSOLE, &crate::powerconnect::CONSOLE, &crate::n3000::CONSOLE];
 
     #[test]
     fn an_answer_is_tidied_and_a_refusal_seen() {

@@ -16,13 +16,14 @@
 
 use crate::classes::Classes;
 use crate::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
+use crate::dell::{bundle, bundles, is_address, is_port, is_ruler, members, note, spoil, without_untagged};
 use crate::dialect::{ConsoleSettings, Dialect, Reach};
 use crate::net::console::Manner;
-use crate::text::{port_list, quoted, vlan, vlan_list};
+use crate::text::{quoted, vlan, vlan_list};
 use crate::{Evidence, SourceError, SwitchReader};
-use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState};
+use isoledger_core::model::{BypassClass, Observed, PortReading, PortState};
 use isoledger_core::vlan::{VlanId, VlanSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The dialect's name.
 pub const DIALECT: &str = "powerconnect-5500";
@@ -202,14 +203,6 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     classes.unread(BypassClass::Translation, "no output that would show it is known to this reader");
     observed.bypasses = classes.finish();
     Ok(observed)
-}
-
-fn note(observed: &mut Observed, about: &str, what: String) {
-    observed.anomalies.push(Anomaly { about: about.to_owned(), what });
-}
-
-fn spoil(observed: &mut Observed, name: &str, might_carry: VlanSet, why: String) {
-    observed.ports.insert(name.to_owned(), PortReading::Unreadable { might_carry, why });
 }
 
 /// The classes that a record would have decided.
@@ -549,22 +542,6 @@ impl Record {
     }
 }
 
-/// A VLAN that is both is untagged only.
-fn without_untagged(mut state: PortState) -> PortState {
-    if let Some(v) = state.untagged {
-        state.tagged = state.tagged.difference(&VlanSet::one(v));
-    }
-    state
-}
-
-fn is_ruler(line: &str) -> bool {
-    line.bytes().all(|b| matches!(b, b'-' | b' '))
-}
-
-fn is_port(name: &str) -> bool {
-    port_list(name).is_some_and(|list| list.len() == 1)
-}
-
 /// The administrative state of each port that has a line; `None` where the line does not say it.
 fn admin_states(text: &str) -> BTreeMap<String, Option<bool>> {
     let mut all: BTreeMap<String, Option<bool>> = BTreeMap::new();
@@ -587,66 +564,6 @@ fn admin_states(text: &str) -> BTreeMap<String, Option<bool>> {
         all.insert(name.to_ascii_lowercase(), if twice { None } else { down });
     }
     all
-}
-
-/// The VLANs that `show vlan` lists each port in. Lists of ports are wrapped.
-fn members(text: &str) -> BTreeMap<String, VlanSet> {
-    let mut all: BTreeMap<String, VlanSet> = BTreeMap::new();
-    let mut current = None;
-    for line in text.lines() {
-        let mut words = line.split_whitespace().peekable();
-        if let Some(id) = words.peek().and_then(|w| VlanId::parse(w)) {
-            current = Some(id);
-        }
-        let Some(id) = current else { continue };
-        for name in words.filter_map(|w| port_list(w.trim_end_matches(','))).flatten() {
-            all.entry(name).or_default().insert(id);
-        }
-    }
-    all
-}
-
-/// The active members of each bundle, from lines such as `po1  Active: gi1/0/1,gi1/0/2 Inactive: gi1/0/3`. One that is
-/// not active, or in a line that was not understood, stands for itself.
-fn bundles(text: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        let Some(name) = words.next().filter(|w| w.starts_with("po") && is_port(w)) else { continue };
-        let (mut active, mut ports, mut whole) = (None, BTreeSet::new(), true);
-        for word in words {
-            match (word, port_list(word.trim_end_matches(','))) {
-                ("Active:", _) => active = Some(true),
-                ("Inactive:", _) => active = Some(false),
-                (_, Some(list)) if active == Some(true) => ports.extend(list),
-                (_, Some(_)) if active == Some(false) => {}
-                _ => whole = false,
-            }
-        }
-        if whole {
-            all.entry(name.to_owned()).or_default().extend(ports);
-        }
-    }
-    all
-}
-
-fn bundle(observed: &mut Observed, bundles: &BTreeMap<String, BTreeSet<String>>) {
-    for (bundle, members) in bundles {
-        if !matches!(observed.ports.get(bundle), Some(PortReading::Read(_))) {
-            continue;
-        }
-        let mut found = BTreeSet::new();
-        for name in members {
-            let elsewhere = bundles.iter().any(|(other, m)| other != bundle && m.contains(name));
-            if let Some(PortReading::Read(state)) = observed.ports.get_mut(name).filter(|_| !elsewhere) {
-                state.aggregate = Some(bundle.clone());
-                found.insert(name.clone());
-            }
-        }
-        if let Some(PortReading::Read(state)) = observed.ports.get_mut(bundle) {
-            state.members = found;
-        }
-    }
 }
 
 fn mirror(text: Result<&str, String>, classes: &mut Classes) {
@@ -712,10 +629,6 @@ fn routing(text: Result<&str, String>, classes: &mut Classes) {
     } else {
         classes.unread(class, format!("the answer to {ADDRESSES:?} has no heading"));
     }
-}
-
-fn is_address(word: &str) -> bool {
-    word.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn dynamic(answers: &Answers<'_>, classes: &mut Classes) {
