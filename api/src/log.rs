@@ -88,4 +88,11 @@ impl ReadLog for Log {
             Log::File(l) => l.cosigned(from, to, max),
         }
     }
+
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, ReadError> {
+        match self {
+            Log::Live(l) => l.cosigned_sizes(from, to),
+            Log::File(l) => l.cosigned_sizes(from, to),
+        }
+    }
 }

@@ -965,4 +965,8 @@ impl ReadLog for View {
             })
             .collect()
     }
+
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, ReadError> {
+        Ok(self.now().cosigned.range(from..=to.max(from)).copied().collect())
+    }
 }

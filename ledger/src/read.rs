@@ -128,8 +128,8 @@ pub struct Published {
 
 /// Questions to a log.
 ///
-/// Six methods are the log's own; the others follow from them. Everything is as of [`published`](ReadLog::published)
-/// or later: a log grows between two calls, and what is there stays.
+/// Those up to `cosigned_sizes` are the log's own; the others follow from them. Everything is as of
+/// [`published`](ReadLog::published) or later: a log grows between two calls, and what is there stays.
 pub trait ReadLog {
     /// Name of the log.
     fn origin(&self) -> &str;
@@ -154,6 +154,9 @@ pub trait ReadLog {
 
     /// The newest cosigned checkpoint of each size in `from..=to`, ascending, at most `max` of them.
     fn cosigned(&self, from: u64, to: u64, max: usize) -> Result<Vec<SignedCheckpoint>, ReadError>;
+
+    /// The sizes in `from..=to` of which there is a cosigned checkpoint, ascending.
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, ReadError>;
 
     /// Number of published entries.
     fn size(&self) -> Result<u64, ReadError> {

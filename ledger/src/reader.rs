@@ -437,6 +437,10 @@ impl ReadLog for LogReader {
         }
         Ok(out)
     }
+
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, ReadError> {
+        Ok(self.cosigned.range(from..=to.max(from)).map(|(size, _)| *size).collect())
+    }
 }
 
 impl LogReader {

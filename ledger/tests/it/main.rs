@@ -9,4 +9,5 @@ mod export;
 mod faulty_disk;
 mod index;
 mod reading;
+mod witness;
 mod writing;
