@@ -15,6 +15,7 @@
 
 pub mod answer;
 pub mod ask;
+pub(crate) mod channel;
 mod check;
 mod crawl;
 mod http;
