@@ -5,7 +5,10 @@
 
 use crate::net::SshTarget;
 use crate::net::web::WebTarget;
-use crate::{Evidence, SourceError, SwitchReader, declared_file, hil, hil_database, openvswitch, os9, vdx};
+use crate::{
+    Evidence, SourceError, SwitchReader, declared_file, hil, hil_database, n3000, nexus, openvswitch, os9,
+    powerconnect, vdx,
+};
 use isoledger_core::model::{BypassClass, Declared, Observed, Reader};
 
 /// For each bypass class, when a switch is clean, dirty or not read, and why: the table of the dialect's page.
@@ -106,7 +109,14 @@ pub fn manager_dialect(name: &str) -> Option<&'static ManagerDialect> {
 }
 
 /// Every dialect of switches.
-pub const SWITCHES: &[&Dialect] = &[&openvswitch::OPENVSWITCH, &vdx::VDX, &os9::OS9];
+pub const SWITCHES: &[&Dialect] = &[
+    &openvswitch::OPENVSWITCH,
+    &vdx::VDX,
+    &os9::OS9,
+    &nexus::NEXUS,
+    &powerconnect::POWERCONNECT,
+    &n3000::N3000,
+];
 
 /// The dialect of switches with this name.
 pub fn switch_dialect(name: &str) -> Option<&'static Dialect> {

@@ -21,16 +21,19 @@
 mod classes;
 pub mod console;
 pub mod declared_file;
+mod dell;
 pub mod dialect;
 pub mod evidence;
 pub mod hil;
 pub mod hil_database;
 #[cfg(test)]
 mod law;
+pub mod n3000;
 pub mod net;
 pub mod nexus;
 pub mod openvswitch;
 pub mod os9;
+pub mod powerconnect;
 pub mod secret;
 pub mod source;
 pub mod text;
