@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// How long nothing must arrive before a line without an end is taken for a question. Only while logging in.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(100);
 /// The terminal: wide enough that no line of an answer is broken, and without pages where that is believed.
 const TERMINAL: (u32, u32, u32, u32) = (511, 0, 0, 0);
 /// Kept free before the deadline, so that the thread ends before those who wait for it.
