@@ -14,9 +14,13 @@
 //! unreadable, a trunk's list must be the same in both places it is printed, and a port counts as bundled only when
 //! two tables say so.
 
+use crate::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
+use crate::dialect::{Dialect, Reach};
+use crate::net::console::Manner;
 use crate::{Evidence, SourceError};
 use isoledger_core::model::{Anomaly, BypassClass, BypassReading, Observed, PortReading, PortState};
 use isoledger_core::vlan::{VlanId, VlanSet};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
@@ -42,6 +46,34 @@ pub const ROUTES: &str = "show ip interface brief vrf all";
 /// What is switched on at all.
 pub const FEATURES: &str = "show feature";
 
+/// Its pager can be turned off for the session, and lines made long; neither is relied upon.
+const PREPARE: [&str; 2] = ["terminal length 0", "terminal width 511"];
+const COMMANDS: [&str; 7] = [SWITCHPORT, BRIEF, TRUNK, BUNDLES, SESSIONS, ROUTES, FEATURES];
+const MANNER: Manner = Manner { pagers: &["--More--"] };
+
+/// The dialect.
+pub const NEXUS: Dialect = Dialect {
+    name: DIALECT,
+    version: VERSION,
+    title: "Cisco Nexus 3500 and 5500 (NX-OS)",
+    sends: &[PREPARE[0], PREPARE[1], SWITCHPORT, BRIEF, TRUNK, BUNDLES, SESSIONS, ROUTES, FEATURES],
+    bypasses: &BYPASS_TABLE,
+    normalise,
+    reach: Reach::Console(|settings| Box::new(ConsoleReader::new(&CONSOLE, settings))),
+};
+
+/// How it is spoken.
+pub const CONSOLE: ConsoleDialect = ConsoleDialect {
+    dialect: &NEXUS,
+    manner: MANNER,
+    prepare: &PREPARE,
+    commands: &COMMANDS,
+    closing: PREPARE[0],
+    // A caret below the word that was not understood comes first.
+    refusals: &["%", "^", "Syntax error"],
+    tidy: keep_all,
+};
+
 /// More ports than any switch of this family has, extenders included.
 const MAX_PORTS: usize = 4096;
 /// The most fields of a record that are looked at, and the most bytes of one value.
@@ -64,8 +96,8 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
         BypassClass::Mirror,
         "Read by `show monitor session all`, `Switchport Monitor`, the VLAN column of `show interface brief` and the \
          row `sflow` of `show feature`. Dirty, for every VLAN: a session that is not shut, a port that is a SPAN \
-         destination, or sFlow. Clean: there is no session, or each is shut and the list was seen to its end, and no \
-         port is a destination. Not read: a command failed or was not understood.",
+         destination, or sFlow. Clean: there is no session, or each is shut, and no port is a destination. Not read: a \
+         command failed or was not understood.",
     ),
     (
         BypassClass::IngressFiltering,
@@ -104,17 +136,18 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
 /// Fails when the switch did not answer [`SWITCHPORT`] or [`BRIEF`]: without both a missing port cannot be told from
 /// one that is not there.
 pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
-    let listing = answer(evidence, SWITCHPORT).map_err(SourceError::unreadable)?;
-    let brief = answer(evidence, BRIEF).map_err(SourceError::unreadable)?;
+    let answers = Answers::of(MANNER, evidence);
+    let listing = answers.text(SWITCHPORT).map_err(SourceError::unreadable)?;
+    let brief = answers.text(BRIEF).map_err(SourceError::unreadable)?;
     let mut observed = Observed::default();
     let records = records(&listing, &mut observed);
     let brief = Brief::of(&brief);
     if brief.ports.is_empty() && brief.damaged.is_empty() {
         note(&mut observed, BRIEF, "it lists no port; what is missing elsewhere cannot be told".into());
     }
-    let trunks = answer(evidence, TRUNK).ok().and_then(|text| trunk_lists(&text));
-    let bundles = answer(evidence, BUNDLES).map(|text| bundles(&text)).unwrap_or_default();
-    let features = answer(evidence, FEATURES).and_then(|text| features(&text));
+    let trunks = answers.text(TRUNK).ok().and_then(|text| trunk_lists(&text));
+    let bundles = answers.text(BUNDLES).map(|text| bundles(&text)).unwrap_or_default();
+    let features = answers.text(FEATURES).and_then(|text| features(&text));
 
     let created = created(&records);
     let voiced: BTreeSet<Kind> =
@@ -135,24 +168,20 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
             );
         }
     }
-    for name in
-        brief.ports.iter().filter(|(_, line)| line.switched()).map(|(name, _)| name).chain(&brief.damaged)
-    {
+    for (name, line) in &brief.ports {
         observed.ports.entry(name.clone()).or_insert_with(|| {
-            bypasses.modes_unread.push(name.clone());
-            bypasses.monitors_unread.push(format!("{name} has no record"));
-            unreadable(
-                VlanSet::all(),
-                format!("it is in the answer to {BRIEF:?} and not in that to {SWITCHPORT:?}"),
-            )
+            if line.routed() { PortReading::Read(line.state()) } else { bypasses.unlisted(name) }
         });
+    }
+    for name in &brief.damaged {
+        observed.ports.entry(name.clone()).or_insert_with(|| bypasses.unlisted(name));
     }
     bundle(&mut observed, &brief, &bundles);
     let listed_by_brief = observed.ports.keys().all(|name| brief.ports.contains_key(name));
     bypasses.finish(
         &mut observed,
-        answer(evidence, SESSIONS).and_then(|text| sessions(&text)),
-        routing(&brief, listed_by_brief, answer(evidence, ROUTES)),
+        answers.text(SESSIONS).and_then(|text| sessions(&text)),
+        routing(&brief, listed_by_brief, answers.text(ROUTES)),
         features,
         brief.monitors,
     );
@@ -165,23 +194,6 @@ fn note(observed: &mut Observed, about: &str, what: String) {
 
 fn unreadable(might_carry: VlanSet, why: String) -> PortReading {
     PortReading::Unreadable { might_carry, why }
-}
-
-/// The answer to a command as text, or why there is none. NX-OS begins every refusal with a percent sign.
-fn answer(evidence: &Evidence, asked: &str) -> Result<String, String> {
-    let exchange =
-        evidence.answer_to(asked).ok_or_else(|| format!("the evidence holds no answer to {asked:?}"))?;
-    let text = String::from_utf8_lossy(&exchange.answer).into_owned();
-    if exchange.status.is_some_and(|status| status != 0) {
-        return Err(format!("{asked:?} failed: {}", excerpt(&text)));
-    }
-    match text.lines().map(str::trim).find(|line| line.starts_with('%')) {
-        Some(refusal) => Err(format!(
-            "the switch refuses {asked:?}: {}; give the account a role that may run it",
-            excerpt(refusal)
-        )),
-        None => Ok(text),
-    }
 }
 
 /// The beginning of what was found, fit for a sentence.
@@ -456,15 +468,13 @@ impl Record {
         if let Some(why) = &self.broken {
             return Err(all(why.clone()));
         }
-        let mut state = PortState {
-            admin_down: facts.brief.map(|line| line.shut),
-            // Always: see the class in the table.
-            ingress_filtering: Some(true),
-            ..PortState::default()
+        let mut state = match facts.brief {
+            Some(line) => line.state(),
+            None => PortState { ingress_filtering: Some(true), ..PortState::default() },
         };
         if !self.enabled(STATE).map_err(all)? {
             return match facts.brief {
-                Some(line) if line.mode == "routed" => Ok(state),
+                Some(line) if line.routed() => Ok(state),
                 Some(line) => Err(all(format!("it is no switchport and in mode {:?} at once", line.mode))),
                 None => Err(all(format!("it is no switchport, and {BRIEF:?} does not list it as routed"))),
             };
@@ -607,9 +617,15 @@ struct BriefLine {
 }
 
 impl BriefLine {
-    /// Whether the port must have a record in the other listing.
-    fn switched(&self) -> bool {
-        self.mode != "routed"
+    /// A routed port has no VLANs, and in some releases no record.
+    fn routed(&self) -> bool {
+        self.mode == "routed"
+    }
+
+    /// What a port does of which nothing else is known.
+    fn state(&self) -> PortState {
+        // Filtering always: see the class in the table.
+        PortState { admin_down: Some(self.shut), ingress_filtering: Some(true), ..PortState::default() }
     }
 
     /// `Eth1/3 100 eth trunk down Administratively down auto(D) 24`; the last column of a bundle is its protocol.
@@ -845,7 +861,7 @@ fn features(text: &str) -> Result<BTreeMap<String, bool>, String> {
 /// The SPAN sessions that are not shut down, by number.
 fn sessions(text: &str) -> Result<Vec<String>, String> {
     let mut active: Vec<String> = Vec::new();
-    let (mut none, mut seen, mut ended) = (false, false, false);
+    let (mut none, mut seen) = (false, false);
     let mut current: Option<String> = None;
     for line in text.lines().map(str::trim) {
         let lower = line.to_ascii_lowercase();
@@ -855,13 +871,12 @@ fn sessions(text: &str) -> Result<Vec<String>, String> {
             ["session", number] if number.bytes().all(|b| b.is_ascii_digit()) => {
                 active.extend(current.take());
                 current = Some(excerpt(number));
-                (seen, ended) = (true, false);
+                seen = true;
             }
             // A session counts as active until it says that it is shut.
             ["state", ":", "down", "(session", "admin", "shut)"] => current = None,
             // Of a session whose first line was lost, perhaps.
             ["state", ..] => active.push(current.take().unwrap_or_else(|| "unnumbered".into())),
-            ["legend:", ..] => ended = true,
             _ if lower.ends_with("configured") || lower.ends_with("configured.") => {
                 let said = lower
                     .trim_start_matches("note:")
@@ -881,14 +896,13 @@ fn sessions(text: &str) -> Result<Vec<String>, String> {
     }
     active.extend(current);
     match (none, seen) {
-        (true, false) => Ok(active),
-        (false, true) if ended || !active.is_empty() => Ok(active),
-        _ => Err(format!("{SESSIONS:?} says {}, which is not understood to its end", excerpt(text))),
+        (true, false) | (false, true) => Ok(active),
+        _ => Err(format!("{SESSIONS:?} says {}, which is not understood", excerpt(text))),
     }
 }
 
 /// The class `routing`, from both commands: each lists what the other may have lost.
-fn routing(brief: &Brief, listed_by_brief: bool, addresses: Result<String, String>) -> BypassReading {
+fn routing(brief: &Brief, listed_by_brief: bool, addresses: Result<Cow<'_, str>, String>) -> BypassReading {
     let mut routed = brief.routed.clone();
     let mut unread =
         brief.stray.as_ref().map(|found| format!("{BRIEF:?} says {found}, which is not understood"));
@@ -955,6 +969,16 @@ fn some_of(names: &[String]) -> String {
 }
 
 impl Bypasses {
+    /// A port without a record.
+    fn unlisted(&mut self, name: &str) -> PortReading {
+        self.modes_unread.push(name.to_owned());
+        self.monitors_unread.push(format!("{name} has no record"));
+        unreadable(
+            VlanSet::all(),
+            format!("it is in the answer to {BRIEF:?} and not in that to {SWITCHPORT:?}"),
+        )
+    }
+
     fn finish(
         self,
         observed: &mut Observed,
