@@ -29,11 +29,12 @@ pub use check::Report;
 pub use http::{Auth, Config, ConfigError, MAX_BODY};
 
 use crate::evidence::{Evidence, Exchange, MAX_EVIDENCE};
+use crate::net::web::Unanswered;
 use crate::source::{Clock, CloudManager, Part, Pending, Reading, SourceError};
 use answer::{Answer, Pages, quote};
 use ask::Ask;
 use crawl::Crawl;
-use http::{Http, Unanswered};
+use http::Http;
 use isoledger_core::model::{Anomaly, Declared, Failure, Reader, Window};
 use isoledger_core::time::Span;
 use normal::Doubt;
@@ -51,10 +52,6 @@ const MAX_CALLS: usize = 20_000;
 const MAX_CRAWL: usize = 10 << 20;
 
 const GET: &str = "GET ";
-const SILENT: &str = "[silent] ";
-const UNREADABLE: &str = "[unreadable] ";
-const SOURCE_CHANGED: &str = "[source changed] ";
-
 /// What HIL declared, from the evidence of one reading of it. Pure.
 ///
 /// Fails when HIL did not answer, refused us, or gave a list that cannot be read, as the reading itself failed then.
@@ -70,7 +67,9 @@ pub fn normalise(evidence: &Evidence) -> Result<Declared, SourceError> {
         };
         match (path.and_then(Ask::from_path), exchange.status) {
             (None, _) => note("found an answer to a question this reader never asks"),
-            (Some(ask), None) => return Err(unanswered(&exchange.answer).error(&ask.path())),
+            (Some(ask), None) => {
+                return Err(http::error(&Unanswered::from_told(&exchange.answer), &ask.path()));
+            }
             (Some(ask), Some(status)) => {
                 let answer = Answer { status, body: exchange.answer.clone() };
                 if let Some(refusal) = answer.refusal(evidence.auth != Auth::None.told()) {
@@ -95,31 +94,6 @@ pub fn normalise(evidence: &Evidence) -> Result<Declared, SourceError> {
     }
     strange.extend(doubts);
     Ok(normal::settle(declared, strange))
-}
-
-/// The inverse of [`told`].
-fn unanswered(answer: &[u8]) -> Unanswered {
-    let text = String::from_utf8_lossy(answer);
-    let known = [
-        (SILENT, Failure::Silent),
-        (UNREADABLE, Failure::Unreadable),
-        (SOURCE_CHANGED, Failure::SourceChanged),
-    ];
-    let (failure, why) = known
-        .into_iter()
-        .find_map(|(mark, failure)| Some((failure, text.strip_prefix(mark)?)))
-        .unwrap_or((Failure::Unreadable, &text));
-    Unanswered { failure, why: why.to_owned() }
-}
-
-/// An exchange without an answer says why, so that evidence alone tells how its reading failed.
-fn told(unanswered: &Unanswered) -> String {
-    let mark = match unanswered.failure {
-        Failure::Silent => SILENT,
-        Failure::SourceChanged => SOURCE_CHANGED,
-        Failure::Unreadable | Failure::Unaudited => UNREADABLE,
-    };
-    format!("{mark}{}", unanswered.why)
 }
 
 /// What the last complete crawl cost HIL.
@@ -176,7 +150,7 @@ impl Hil {
     /// One question outside a crawl.
     async fn single(&mut self, ask: Ask, deadline: Instant) -> Result<Answer, SourceError> {
         let path = ask.path();
-        let answer = self.http.ask(&ask, deadline).await.map_err(|failed| failed.error(&path))?;
+        let answer = self.http.ask(&ask, deadline).await.map_err(|failed| http::error(&failed, &path))?;
         match answer.refusal(self.has_credentials()) {
             Some(refusal) => Err(SourceError::unreadable(format!("GET {path}: {refusal}"))),
             None => Ok(answer),
@@ -195,10 +169,10 @@ impl Hil {
         deadline: Instant,
     ) -> Reading<Declared> {
         let started = clock.now();
-        let sent_before = self.http.sent;
+        let sent_before = self.http.sent();
         let failed = self.answers(&mut crawl, deadline).await;
         let ended = clock.now();
-        let sent = self.http.sent - sent_before;
+        let sent = self.http.sent() - sent_before;
         let mut evidence = self.evidence(crawl.finish(), failed);
         let outcome = if evidence.to_bytes().len() > MAX_EVIDENCE {
             evidence.exchanges.clear();
@@ -242,7 +216,7 @@ impl Hil {
                 Err(failed) => {
                     tracing::debug!(path = %ask.path(), why = %failed.why, "HIL did not answer");
                     let asked = format!("{GET}{}", ask.path());
-                    return Some(Exchange { asked, status: None, answer: told(&failed).into_bytes() });
+                    return Some(Exchange { asked, status: None, answer: failed.told().into_bytes() });
                 }
             }
         }
@@ -264,7 +238,7 @@ impl Hil {
         Evidence {
             subject: self.http.base().to_owned(),
             auth: self.http.auth().told(),
-            identity: self.http.identity.clone(),
+            identity: self.http.identity(),
             exchanges,
         }
     }

@@ -536,7 +536,7 @@ fn missing_answers_say_how_the_reading_failed() {
         (Failure::SourceChanged, "the certificate of HIL is refused: expired"),
     ] {
         let mut exchanges = greenhouse();
-        let answer = told(&Unanswered { failure, why: why.into() }).into_bytes();
+        let answer = Unanswered { failure, why: why.into() }.told().into_bytes();
         exchanges.push(Exchange { asked: "GET /v0/node/oak".into(), status: None, answer });
         let error = normalise(&evidence(exchanges)).unwrap_err();
         assert_eq!(error.kind, failure);
@@ -844,6 +844,7 @@ proptest! {
                 Channel::Native => "vlan/native".to_owned(),
                 Channel::Tagged(id) => format!("vlan/{id}"),
                 Channel::Other(text) => text.clone(),
+                Channel::ManagerHost => "a headnode".to_owned(),
             };
             prop_assert!(
                 d.attachments.iter().any(|a| a.network == network && a.node == "fern-1" && spelled(&a.channel) == channel),

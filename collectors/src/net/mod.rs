@@ -10,6 +10,7 @@ pub mod ssh;
 pub mod stream;
 pub mod tls;
 pub mod web;
+pub(crate) mod xml;
 
 pub use address::Address;
 pub use command::Output;
