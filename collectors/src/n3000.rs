@@ -293,10 +293,9 @@ fn records_of(text: &str, observed: &mut Observed) -> Vec<Record> {
             );
             continue;
         };
-        if record.fields.contains_key(&field.key) {
-            record.wrong.get_or_insert(format!("the field {:?} stands there twice", quoted(&field.key)));
-        } else {
-            record.fields.insert(field.key, field.value);
+        let twice = format!("the field {:?} stands there twice", quoted(&field.key));
+        if record.fields.insert(field.key, field.value).is_some() {
+            record.wrong.get_or_insert(twice);
         }
     }
     for (line, content) in all.strays {

@@ -1,8 +1,8 @@
 //! What a record means, and that a spoilt transcript never means less.
 
 use super::*;
-use crate::law::{Law, holds};
 use crate::Exchange;
+use crate::law::{Law, holds};
 use isoledger_core::model::BypassReading;
 use proptest::prelude::*;
 

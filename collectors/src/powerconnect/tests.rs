@@ -32,16 +32,14 @@ fn evidence() -> Evidence {
     Evidence { subject: "barn".into(), exchanges, ..Evidence::default() }
 }
 
-/// The evidence with the answers to some commands replaced.
-fn with(changes: &[(&str, &dyn Fn(&str) -> String)]) -> Evidence {
+/// The evidence with one answer changed.
+fn with(command: &str, change: impl Fn(&str) -> String) -> Evidence {
     let mut evidence = evidence();
-    for (command, change) in changes {
-        let exchange = evidence.exchanges.iter_mut().find(|x| x.asked == *command).unwrap();
-        let before = String::from_utf8(exchange.answer.clone()).unwrap();
-        let after = change(&before);
-        assert_ne!(before, after, "the change does nothing");
-        exchange.answer = after.into_bytes();
-    }
+    let exchange = evidence.exchanges.iter_mut().find(|x| x.asked == command).unwrap();
+    let before = String::from_utf8(exchange.answer.clone()).unwrap();
+    let after = change(&before);
+    assert_ne!(before, after, "the change does nothing");
+    exchange.answer = after.into_bytes();
     evidence
 }
 
@@ -139,7 +137,7 @@ fn a_record_and_what_it_means() {
         ("Administrative Mode: trunk", "what is this\nAdministrative Mode: trunk", "unreadable all"),
         ("General GVRP VLANs: none", "General GVRP VLANs: 88", "1511/88,1512,1600"),
     ] {
-        let got = port(&with(&[(SWITCHPORT, &|text| text.replacen(from, to, 1))]), "gi1/0/1");
+        let got = port(&with(SWITCHPORT, |text: &str| text.replacen(from, to, 1)), "gi1/0/1");
         assert_eq!(got, want, "{to:?}");
     }
 }
@@ -165,7 +163,7 @@ fn general_mode() {
             let at = text.find("Name: gi1/0/6").unwrap();
             format!("{}{}", &text[..at], text[at..].replacen(from, to, 1))
         };
-        assert_eq!(port(&with(&[(SWITCHPORT, &change)]), "gi1/0/6"), want, "{to:?}");
+        assert_eq!(port(&with(SWITCHPORT, change), "gi1/0/6"), want, "{to:?}");
     }
 }
 
@@ -212,7 +210,7 @@ fn each_class_that_is_read_can_be_dirty() {
             BypassClass::DoubleTagging,
         ),
     ] {
-        let mut evidence = with(&[(command, &change)]);
+        let mut evidence = with(command, change);
         if class == BypassClass::DoubleTagging {
             // The field stands there once already.
             let exchange = evidence.exchanges.iter_mut().find(|x| x.asked == command).unwrap();
