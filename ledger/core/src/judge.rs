@@ -647,12 +647,14 @@ impl Judge<'_> {
         }
         let (declared, explained) =
             self.line(at).map_or((false, false), |p| (!p.declared.is_empty(), p.explained));
-        let kind = if explained {
+        let kind = if declared && !w.all {
+            return;
+        } else if explained {
             FindingKind::InTransition
         } else if w.all {
             // As for a port that carries every VLAN now: no declaration could make that right.
             FindingKind::AllVlans
-        } else if !self.manager_read || declared {
+        } else if !self.manager_read {
             return;
         } else if w.registered {
             FindingKind::ForeignPort

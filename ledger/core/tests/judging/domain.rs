@@ -8,8 +8,11 @@
 //! port a 1 untagged 100 tagged 200    down, unfiltered, in po1, members 1,2
 //! port a 1 unreadable 100-200         might carry these
 //! attach red red/n1/eth0 a 1 native   project (- for a free node), label and port (or nowhere), native, tagged, null
+//! attach red red/h1/eth0 nowhere host a machine on the manager's host
 //! cable a 1 n2/eth0                   a nic without attachment
 //! known a 1                           a port the manager knows
+//! held n2 blue                        a node and the project that holds it
+//! between a 3 100,200                 carried between two readings only; all: at one moment every VLAN
 //! link a 9 b 9 100-200                exit core router a 8 all
 //! unassessed a 7                      moving a 1 polls 2 for 60s
 //! bypass a flows dirty 100            unread
@@ -173,6 +176,7 @@ impl Domain {
                 };
                 let channel = match (channel, self.declared.networks.get(*network).map(|n| &n.vlan)) {
                     ("native", _) => Channel::Native,
+                    ("host", _) => Channel::ManagerHost,
                     ("tagged", Some(NetworkVlan::Id(v))) => Channel::Tagged(*v),
                     _ => Channel::Other(channel.into()),
                 };
@@ -194,6 +198,16 @@ impl Domain {
             }
             ["known", switch, port] => {
                 self.declared.registered.insert(PortId::new(*switch, *port));
+            }
+            ["held", node, project] => {
+                self.declared.holders.insert((*node).into(), (*project).into());
+            }
+            ["between", switch, port, set, rest @ ..] => {
+                let (from, to) = (STARTED - 20_000, STARTED - 10_000);
+                let at = |ms| Timestamp::from_millis(ms).unwrap();
+                let between =
+                    Between { vlans: vlans(set), all: *rest == ["all"], from: at(from), to: at(to) };
+                self.observed(switch).between.insert((*port).into(), between);
             }
             ["link", a, pa, b, pb, set] => self.scope.links.push(Link {
                 a: PortId::new(*a, *pa),
@@ -306,8 +320,14 @@ pub(crate) fn render(a: &Assembly, j: &Judgement) -> String {
         Subject::Nic { node, nic } => format!("{node}/{nic}"),
         Subject::Network => "network".into(),
     };
-    let mut findings: Vec<String> =
-        j.findings.iter().map(|f| format!("{} {}", f.finding, subject(&f.subject))).collect();
+    let mut findings: Vec<String> = j
+        .findings
+        .iter()
+        .map(|f| {
+            let passed = if f.passed { " (passed)" } else { "" };
+            format!("{} {}{passed}", f.finding, subject(&f.subject))
+        })
+        .collect();
     // By name, not by handle.
     findings.sort();
     let mut except: Vec<String> = j

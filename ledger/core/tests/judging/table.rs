@@ -70,6 +70,121 @@ fn foreign_ports() {
 }
 
 #[test]
+fn what_passed_between_two_readings() {
+    plain_and(
+        "a port nobody knows",
+        "between a 3 100",
+        "red violated: unregistered-port a 3 (passed)\nblue isolated",
+    );
+    plain_and("a port of nobody", "known a 3\nbetween a 3 100", "red violated: foreign-port a 3 (passed)");
+    plain_and(
+        "a free node's",
+        "cable a 3 n9/eth0\nbetween a 3 100",
+        "red violated: foreign-port a 3 (passed)",
+    );
+    plain_and(
+        "another tenant's node",
+        "between a 2 100\nheld n2 blue",
+        "red violated: foreign-port a 2 (passed)\nblue isolated",
+    );
+    plain_and("on a VLAN of no network", "between a 3 300", "red isolated\nblue isolated");
+    // What the cloud manager may have done and undone.
+    plain_and(
+        "the owner's node",
+        "cable a 3 n9/eth0\nheld n9 red\nbetween a 3 100,200",
+        "red unknown: in-transition a 3 (passed)\nblue violated: foreign-port a 3 (passed)",
+    );
+    plain_and(
+        "the node of an attachment",
+        "between a 1 200\nnet green 200 of red",
+        "green violated: in-transition a 1 (passed), shared-vlan network",
+    );
+    case(
+        "a node of somebody with access",
+        "net red 100 of admin with blue\nswitch a\ncable a 3 n9/eth0\nheld n9 blue\nbetween a 3 100",
+        "red unknown: in-transition a 3 (passed)",
+    );
+    case(
+        "any project's node on a public network, but no free one's",
+        "net red 100 of admin public\nswitch a\ncable a 3 n9/eth0\nheld n9 blue\nbetween a 3 100\ncable a 4 n8/eth0\n\
+         between a 4 100",
+        "red violated: foreign-port a 4 (passed), in-transition a 3 (passed); public",
+    );
+    plain_and(
+        "one of two nodes on the port",
+        "cable a 3 n9/eth0\ncable a 3 n8/eth0\nheld n8 red\nbetween a 3 100",
+        "red unknown: in-transition a 3 (passed)",
+    );
+    // Declared, allowed, moving, not assessed, not read.
+    plain_and("declared all the same", "port a 1\nbetween a 1 100", "red isolated: missing-port a 1");
+    plain_and(
+        "an exit that may carry it",
+        "exit core router a 9 100\nbetween a 9 100,200\nport a 9",
+        "red isolated; not assessed core; exits router core\nblue violated: unregistered-port a 9 (passed)",
+    );
+    plain_and(
+        "a port in transition",
+        "moving a 3\nknown a 3\nbetween a 3 100",
+        "red unknown: in-transition a 3",
+    );
+    plain_and(
+        "a port not assessed",
+        "unassessed a 3\nknown a 3\nbetween a 3 100",
+        "red isolated; not assessed a 3",
+    );
+    plain_and(
+        "while the manager is silent",
+        "manager silent\nbetween a 3 100",
+        "red unknown: silent manager",
+    );
+    plain_and(
+        "beside what it would carry were it up",
+        "port a 3 tagged 100 down\nbetween a 3 100",
+        "red violated: latent-port a 3, unregistered-port a 3 (passed)",
+    );
+    plain_and(
+        "bundled in the meantime",
+        "port a po1 members 3\nport a 3 in po1\nbetween a 3 100",
+        "red violated: unregistered-port a po1 (passed)",
+    );
+    // Many at once.
+    let wide = "red violated: all-vlans a 3 (passed)\nblue violated: all-vlans a 3 (passed)";
+    plain_and("every VLAN", "known a 3\nbetween a 3 all all", wide);
+    plain_and("every VLAN, and one of them at an end", "between a 3 1-299,301-4094 all", wide);
+    plain_and(
+        "every VLAN while the manager is silent",
+        "manager silent\nbetween a 3 all all",
+        "red violated: all-vlans a 3 (passed), silent manager",
+    );
+    plain_and(
+        "many",
+        "known a 3\nbetween a 3 100-600",
+        "red violated: foreign-port a 3 (passed)\nblue violated: foreign-port a 3 (passed)",
+    );
+    plain_and(
+        "many, some of them one's own",
+        "cable a 3 n9/eth0\nheld n9 red\nbetween a 3 all all",
+        "red unknown: in-transition a 3 (passed)\nblue violated: all-vlans a 3 (passed)",
+    );
+    plain_and("many, declared", "port a 1\nbetween a 1 100-600", "red isolated: missing-port a 1");
+    plain_and(
+        "many, in transition",
+        "moving a 3\nknown a 3\nbetween a 3 all all",
+        "red unknown: in-transition a 3",
+    );
+    plain_and(
+        "many, not assessed",
+        "unassessed a 3\nknown a 3\nbetween a 3 all all",
+        "red isolated; not assessed a 3",
+    );
+    plain_and(
+        "many at an exit",
+        "exit core router a 9 100\nbetween a 9 all all\nport a 9",
+        "red isolated; not assessed core; exits router core\nblue violated: all-vlans a 9 (passed)",
+    );
+}
+
+#[test]
 fn administratively_down() {
     plain_and("foreign and down", "port a 3 untagged 100 down", "red isolated: latent-port a 3");
     plain_and("declared and down", "port a 1 untagged 100 down", "red isolated: missing-port a 1");
@@ -456,6 +571,71 @@ fn exits() {
     );
     let twice = "port a 9 tagged 100,200\nexit b local a 9 100\nexit z router a 9 200";
     plain_and("in whatever order they are written", twice, "blue violated: unregistered-port a 9");
+}
+
+#[test]
+fn machines_on_the_managers_host() {
+    let host = |more: &str| format!("attach red red/h1/eth0 nowhere host\n{more}");
+    let exits = "not assessed hil; exits manager-host hil";
+    plain_and(
+        "at the host's exit",
+        &host("port a 9 tagged 100\nexit hil manager-host a 9 all"),
+        &format!("red isolated; {exits}\nblue isolated"),
+    );
+    plain_and(
+        "an exit whose trunk carries every VLAN",
+        &host("port a 9 tagged all\nexit hil manager-host a 9 all"),
+        &format!("red isolated; {exits}\nblue isolated; {exits}"),
+    );
+    plain_and(
+        "several machines of several nodes share the exit",
+        &host("attach red red/h2/eth0 nowhere host\nport a 9 tagged 100\nexit hil manager-host a 9 all"),
+        &format!("red isolated; {exits}"),
+    );
+    plain_and(
+        "the host's exit does not carry it",
+        &host("port a 9 tagged 200\nexit hil manager-host a 9 all"),
+        &format!("red isolated: missing-port a 9\nblue isolated; {exits}"),
+    );
+    plain_and(
+        "no exit that may carry it: nobody knows where the machine is",
+        &host("exit hil manager-host a 9 200\nport a 9 tagged 200"),
+        &format!("red isolated: missing-port h1/eth0\nblue isolated; {exits}"),
+    );
+    plain_and(
+        "an exit that may not carry it and does is foreign, whatever is on the host",
+        &host("exit hil manager-host a 9 200\nport a 9 tagged 100,200"),
+        &format!("red violated: missing-port h1/eth0, unregistered-port a 9\nblue isolated; {exits}"),
+    );
+    plain_and(
+        "the host is behind a switch that is not audited",
+        &host(
+            "port a 9 tagged 100\nexit far unaudited-switch a 9 all\nexit core router a 8 all\nport a 8 tagged 100",
+        ),
+        "red isolated; not assessed core, far; exits router core, unaudited-switch far\nblue isolated",
+    );
+    plain_and(
+        "the host's own exit comes before an unaudited switch",
+        &host("exit a unaudited-switch a 8 all\nexit hil manager-host a 9 all\nport a 9 tagged 100"),
+        &format!("red isolated; {exits}"),
+    );
+    plain_and(
+        "of a project that may not join",
+        "attach red blue/h1/eth0 nowhere host\nport a 9 tagged 100\nexit hil manager-host a 9 all",
+        &format!("red violated: foreign-member h1/eth0; {exits}"),
+    );
+    plain_and(
+        "on a network without a VLAN",
+        &host(
+            "net odd 4096 of red\nattach odd red/h1/eth1 nowhere host\nport a 9 tagged 100\nexit hil manager-host a 9 all",
+        ),
+        &format!("red isolated; {exits}"),
+    );
+    plain_and(
+        "a node of the same name is another",
+        "attach red red/n1/eth0 nowhere host\nport a 9 tagged 100\nexit hil manager-host a 9 all",
+        &format!("red isolated; {exits}"),
+    );
 }
 
 #[test]

@@ -164,6 +164,43 @@ const SCENARIOS: &[(&str, &str, &str)] = &[
     ("bundle", "port a po1 untagged 100 members 1\nport a 1 in po1", "an attachment on a member of a bundle"),
     ("bundle_lost", "port a 3 in po9", "a member of a bundle that is not there"),
     (
+        "passed_foreign",
+        "cable a 3 n9/eth0\nbetween a 3 100",
+        "the port of a free node carried the VLAN between two readings",
+    ),
+    ("passed_unregistered", "between a 3 100", "a port the manager does not know did"),
+    (
+        "passed_explained",
+        "cable a 3 n9/eth0\nheld n9 red\nbetween a 3 100",
+        "a port did whose node may be on the network",
+    ),
+    ("passed_declared", "port a 1\nbetween a 1 100", "declared, and carried at neither reading"),
+    ("passed_exit", "port a 9\nexit core router a 9 100\nbetween a 9 100", "an exit that may carry it did"),
+    (
+        "passed_down",
+        "port a 3 tagged 100 down\nbetween a 3 100",
+        "a port was up for a while that carries the VLAN but is down",
+    ),
+    ("passed_moving", "moving a 3\nknown a 3\nbetween a 3 100", "a port in transition did"),
+    (
+        "passed_unassessed",
+        "known a 3\nbetween a 3 100\nunassessed a 3\nswitch b silent",
+        "a port not assessed did, and the VLAN went on",
+    ),
+    ("passed_all", "between a 3 all all", "a port carried every VLAN between two readings"),
+    ("passed_wide", "known a 3\nbetween a 3 100-400", "a port carried 301 VLANs"),
+    (
+        "passed_wide_explained",
+        "cable a 3 n9/eth0\nheld n9 red\nbetween a 3 all all",
+        "the same, of a node that may be on the network",
+    ),
+    ("passed_wide_declared", "port a 1\nbetween a 1 100-400", "the same, on the tenant's own port"),
+    (
+        "passed_wide_exit",
+        "port a 9\nexit core router a 9 100\nbetween a 9 all all",
+        "the same, of an exit that may carry the VLAN",
+    ),
+    (
         "order_of_precedence",
         "switch b silent\nlink a 9 b 9 all\nport a 9 tagged 100\nport a 3 tagged 100\nport a 1",
         "an isolation finding outweighs a visibility finding",
@@ -208,6 +245,28 @@ const LIES: &[(&str, &str, Edit, &str)] = &[
         "violated",
         |p| p.common.roster.switches.clear(),
         "not refused: a switch on no list was read by nobody",
+    ),
+    (
+        "lie_passed_twice",
+        "order",
+        |p| {
+            let of = &p.slice.ports[0];
+            let passed = PassedPort {
+                switch: of.switch,
+                port: of.port,
+                name: None,
+                vlans: isoledger_core::VlanSet::all(),
+                all: true,
+                allowed: isoledger_core::VlanSet::empty(),
+                link: None,
+                exit: None,
+                registered: false,
+                unassessed: false,
+                moving: false,
+            };
+            p.common.wide.passed = vec![passed.clone(), passed];
+        },
+        "a port listed twice among those that passed",
     ),
     (
         "lie_coverage_twice",
