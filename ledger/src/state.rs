@@ -112,6 +112,13 @@ pub struct NamedFinding {
     pub finding: FindingKind,
     /// Where.
     pub place: Place,
+    /// It was so between the reading before and this one, and at neither.
+    #[serde(default, skip_serializing_if = "no")]
+    pub passed: bool,
+}
+
+fn no(b: &bool) -> bool {
+    !*b
 }
 
 /// What a poll says of one network, by the operator's names.
@@ -453,7 +460,11 @@ fn named(names: &Names, network: &str, vlan: VlanId, j: Judgement) -> NetworkSta
     let mut findings: Vec<NamedFinding> = j
         .findings
         .iter()
-        .map(|f| NamedFinding { finding: f.finding, place: place_of(names, network, &f.subject) })
+        .map(|f| NamedFinding {
+            finding: f.finding,
+            place: place_of(names, network, &f.subject),
+            passed: f.passed,
+        })
         .collect();
     findings.sort();
     NetworkState {
@@ -896,10 +907,13 @@ mod tests {
         let place = Place::Port(PortId::new("sw0", "p2"));
         assert_eq!(
             judged[2]["red-net"].findings,
-            [NamedFinding { finding: FindingKind::UnregisteredPort, place }]
+            [NamedFinding { finding: FindingKind::UnregisteredPort, place, passed: false }]
         );
         let place = Place::Switch("sw0".into());
-        assert_eq!(judged[3]["red-net"].findings, [NamedFinding { finding: FindingKind::Silent, place }]);
+        assert_eq!(
+            judged[3]["red-net"].findings,
+            [NamedFinding { finding: FindingKind::Silent, place, passed: false }]
+        );
         let odd = &judged[0]["odd-net"];
         assert_eq!((odd.verdict, odd.vlan), (Unknown, None));
         assert_eq!(odd.reason.as_deref(), Some("its VLAN id is \"4096\"; only 1 to 4094 can be judged"));

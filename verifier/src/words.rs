@@ -48,7 +48,8 @@ pub(crate) fn nics<'a>(members: impl IntoIterator<Item = &'a (String, String)>) 
 }
 
 fn finding(f: &Finding, names: &Names) -> String {
-    match &f.subject {
+    let when = if f.passed { ", between two readings" } else { "" };
+    let what = match &f.subject {
         Subject::Port(p) => format!("{} at port {}", f.finding, names.port(&p.port)),
         Subject::Switch(s) => format!("{} at switch {}", f.finding, names.switch(s)),
         Subject::Class { switch, class } => {
@@ -57,7 +58,8 @@ fn finding(f: &Finding, names: &Names) -> String {
         Subject::Manager => format!("{} at the cloud manager", f.finding),
         Subject::Nic { node, nic } => format!("{} at {node}/{nic}", f.finding),
         Subject::Network => f.finding.to_string(),
-    }
+    };
+    what + when
 }
 
 fn stretch(s: &Stretch, names: &Names) -> String {

@@ -2,13 +2,14 @@
 //!
 //! Polls in which nothing changed share their [`Facts`]; what is their own is a few windows.
 
+use super::Claim;
 use super::sides::{Allowance, Attached, Carried, Declaration};
 use crate::state::{Place, PollState, place_of, unassessable};
 use isoledger_core::assemble::{Assembly, Names};
 use isoledger_core::judge::{FindingKind, Inconsistent, Judgement, Subject, Verdict, judge_all};
 use isoledger_core::model::{
-    BypassClass, Channel, Declared, Failure, NetworkVlan, Observed, PortId, PortReading, Reader, Scope,
-    Window,
+    BypassClass, Channel, Declared, ExitKind, Failure, NetworkVlan, Observed, PortId, PortReading, Reader,
+    Scope, Window,
 };
 use isoledger_core::slice::Carries;
 use isoledger_core::{Digest, Timestamp, VlanId, VlanSet, json};
@@ -24,6 +25,13 @@ pub struct Key {
     pub place: Place,
     /// What.
     pub finding: FindingKind,
+    /// It was so between two readings, and at neither.
+    #[serde(default, skip_serializing_if = "no")]
+    pub passed: bool,
+}
+
+fn no(b: &bool) -> bool {
+    !*b
 }
 
 /// How far a finding at one place reaches.
@@ -66,6 +74,8 @@ pub(crate) struct PortFacts {
     pub(crate) unreadable: BTreeSet<String>,
     pub(crate) dirty: BTreeMap<BypassClass, VlanSet>,
     pub(crate) unread: BTreeSet<BypassClass>,
+    // When each logical port carried what it carried between two readings only, as the switch claims.
+    pub(crate) between: BTreeMap<String, Claim>,
 }
 
 impl PortFacts {
@@ -243,6 +253,13 @@ fn port_facts(state: Option<Digest>, o: &Observed, handle: &Digest, assembly: &A
             }
         }
     }
+    for (name, b) in &o.between {
+        // What was bundled in the meantime is judged on the bundle.
+        let bundle = facts.carried.get(name).and_then(|c| c.bundle.as_ref());
+        let claim = Claim { from: b.from, to: b.to };
+        let known = facts.between.entry(bundle.unwrap_or(name).clone()).or_insert(claim);
+        *known = Claim { from: known.from.min(b.from), to: known.to.max(b.to) };
+    }
     if let Some(b) = assembly.common.bypasses.switches.iter().find(|b| b.switch == *handle) {
         facts.dirty = b.dirty.iter().map(|d| (d.class, d.vlans.clone())).collect();
         facts.unread = b.unread.iter().copied().collect();
@@ -255,8 +272,12 @@ fn declarations_digest(state: &PollState) -> Digest {
     let labels: BTreeMap<&String, _> = (state.scope().switches.iter())
         .map(|(name, s)| (name, (&s.labels, &s.prefixes, s.ignore_case)))
         .collect();
+    // Where the manager's own host is, which places the machines on it.
+    let exits: Vec<_> = (state.scope().exits.iter())
+        .filter(|e| matches!(e.kind, ExitKind::ManagerHost | ExitKind::UnauditedSwitch))
+        .collect();
     let declared = state.manager().state.unwrap_or(Digest::ZERO);
-    Digest::of(&[&declared.0[..], &json::to_canonical(&labels)].concat())
+    Digest::of(&[&declared.0[..], &json::to_canonical(&(labels, exits))].concat())
 }
 
 fn declarations(digest: Digest, declared: &Declared, scope: &Scope) -> Declarations {
@@ -280,20 +301,25 @@ fn declarations(digest: Digest, declared: &Declared, scope: &Scope) -> Declarati
         d.nodes.insert(cable.node.clone());
     }
     for a in &declared.attachments {
-        let Some(id) = a.port.as_ref().map(place) else { continue };
-        out.nics.insert((a.node.clone(), a.nic.clone()), id.clone());
         let vlan = declared.networks.get(&a.network).and_then(|n| match n.vlan {
             NetworkVlan::Id(v) => Some(v),
             NetworkVlan::Unassessable(_) => None,
         });
+        // As assembled: a machine on the manager's host is at that host's exit, and makes the port nobody's.
+        let hosted = a.port.is_none() && a.channel == Channel::ManagerHost;
+        let exit = || vlan.and_then(|v| scope.manager_host(v)).map(|e| e.port.clone());
+        let Some(id) = (if hosted { exit() } else { a.port.as_ref().map(place) }) else { continue };
+        out.nics.entry((a.node.clone(), a.nic.clone())).or_insert_with(|| id.clone());
         let carried = match a.channel {
             Channel::Native => Carries::Untagged,
             Channel::Tagged(_) => Carries::Tagged,
-            Channel::Other(_) => Carries::Other,
+            Channel::ManagerHost | Channel::Other(_) => Carries::Other,
         };
         let d = at(&mut out, id);
-        d.registered = true;
-        d.nodes.insert(a.node.clone());
+        if !hosted {
+            d.registered = true;
+            d.nodes.insert(a.node.clone());
+        }
         d.attachments.insert(Attached {
             network: a.network.clone(),
             vlan,
@@ -345,26 +371,26 @@ fn findings(
     judged: &BTreeMap<String, Judgement>,
 ) -> BTreeMap<Key, Extent> {
     // Gathered by handle: a port on every VLAN is in the findings of every network, and is named once.
-    let mut by_subject: HashMap<(FindingKind, &Subject), Vec<VlanId>> = HashMap::new();
+    let mut by_subject: HashMap<(FindingKind, bool, &Subject), Vec<VlanId>> = HashMap::new();
     let mut networks: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
     let mut out: BTreeMap<Key, Extent> = BTreeMap::new();
     for (name, j) in judged {
         let Some(vlan) = assembly.networks.get(name).map(|n| n.vlan) else { continue };
         for f in &j.findings {
             if f.subject == Subject::Network {
-                let key = Key { place: Place::Network(name.clone()), finding: f.finding };
+                let key = Key { place: Place::Network(name.clone()), finding: f.finding, passed: false };
                 out.insert(key, Extent { vlans: VlanSet::one(vlan), networks: [name.clone()].into() });
                 continue;
             }
             if let Subject::Nic { .. } = f.subject {
-                let key = Key { place: place_of(names, name, &f.subject), finding: f.finding };
+                let key = Key { place: place_of(names, name, &f.subject), finding: f.finding, passed: false };
                 networks.entry(key).or_default().insert(name.clone());
             }
-            by_subject.entry((f.finding, &f.subject)).or_default().push(vlan);
+            by_subject.entry((f.finding, f.passed, &f.subject)).or_default().push(vlan);
         }
     }
-    for ((finding, subject), vlans) in by_subject {
-        let key = Key { place: place_of(names, "", subject), finding };
+    for ((finding, passed, subject), vlans) in by_subject {
+        let key = Key { place: place_of(names, "", subject), finding, passed };
         let networks = networks.remove(&key).unwrap_or_default();
         out.insert(key, Extent { vlans: vlans.into_iter().collect(), networks });
     }

@@ -120,6 +120,14 @@ impl Divergences {
         let mut changed: Vec<(Option<usize>, Divergence)> = Vec::new();
         for (key, extent) in &facts.findings {
             let known = self.open.get(key).and_then(|at| Some((*at, self.divergences.get(*at)?)));
+            // What passed before the last poll was over then; this is another.
+            let known = match known {
+                Some((at, d)) if key.passed => {
+                    changed.push((Some(at), self.over(d, poll)));
+                    None
+                }
+                known => known,
+            };
             match known {
                 Some((at, d)) if d.unconfirmed.is_some() || grows(d, extent) => {
                     let mut d = d.clone();
@@ -131,7 +139,7 @@ impl Divergences {
                 }
                 Some(_) => {}
                 None => {
-                    let (onset, before, opened) = self.opening(key, &extent.vlans, poll);
+                    let (onset, claim, before, opened) = self.opening(key, &extent.vlans, poll);
                     let d = Divergence {
                         id: id_of(poll.seq, key),
                         key: key.clone(),
@@ -139,6 +147,7 @@ impl Divergences {
                         ever: extent.vlans.clone(),
                         networks: extent.networks.clone(),
                         onset,
+                        claim,
                         unconfirmed: None,
                         closed: None,
                         sides: opened.map(|opened| Sides { before, opened, closed: None }),
@@ -149,6 +158,10 @@ impl Divergences {
         }
         for (key, at) in self.open.iter().filter(|(key, _)| !facts.findings.contains_key(key)) {
             let Some(d) = self.divergences.get(*at) else { continue };
+            if key.passed {
+                changed.push((Some(*at), self.over(d, poll)));
+                continue;
+            }
             let mut d = d.clone();
             let absence = self.absence(key, poll);
             if absence == Absence::Unseen {

@@ -65,6 +65,13 @@
 //! - `by`: the end of the first read, of the unbroken run that shows a side that moved as it is now; where several
 //!   moved, the latest of these.
 //!
+//! # What passed
+//! A switch that tells of its changes may have carried something between two readings and at neither. Such a finding is
+//! a key of its own, marked *passed*; it is found in the one poll whose reading told of it, and closed by the next,
+//! whatever that one reads. When it was is the switch's *claim*: `from` the moment it first told of it, `to` the moment it
+//! told that it was over. It began in `(after, from]`, where `after` is the start of the last read without it, and ended in
+//! `(from, to]`; `switch-moved`.
+//!
 //! # What was missed
 //! *Gaps* list the failed readings between the base and the poll that shows the change: whose, which polls, and from
 //! the start of the last good read before to the end of the next. Of each source the last eight are remembered. A poll that was never made leaves no record; it shows as a wide interval.
@@ -110,6 +117,9 @@ pub struct Divergence {
     pub networks: BTreeSet<String>,
     /// When it began, and why.
     pub onset: Change,
+    /// Of one that passed: when it was there, as the switch claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
     /// Set while it is open and the last polls could not see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<Unconfirmed>,
@@ -141,6 +151,16 @@ impl Divergence {
     pub fn finding(&self) -> FindingKind {
         self.key.finding
     }
+}
+
+/// When something was, between two readings, by what a switch told: the moments at which it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// It was told of.
+    pub from: Timestamp,
+    /// It was told to be over.
+    pub to: Timestamp,
 }
 
 /// The beginning or the end of a divergence: it happened in `(after, by]`.

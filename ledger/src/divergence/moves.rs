@@ -9,7 +9,7 @@ use super::sides::{
     two_sided,
 };
 use super::track::{Held, Read, SourceTrack, SwitchReads, SwitchTrack, finding_of};
-use super::{Cause, Change, Divergence, Gap, Mover, Why};
+use super::{Cause, Change, Claim, Divergence, Gap, Mover, Why};
 use crate::state::Place;
 use isoledger_core::judge::FindingKind;
 use isoledger_core::model::{BypassClass, Failure, PortId, Window};
@@ -184,7 +184,7 @@ impl Divergences {
         key: &Key,
         vlans: &VlanSet,
         poll: &PollFacts,
-    ) -> (Change, Option<PortView>, Option<PortView>) {
+    ) -> (Change, Option<Claim>, Option<PortView>, Option<PortView>) {
         let moves = self.moves(key, vlans, poll);
         let (cause, movers) = self.cause(&moves, poll);
         let by = moves.parts.iter().map(|p| p.end).max().unwrap_or(poll.ended);
@@ -195,8 +195,29 @@ impl Divergences {
         let bases = moves.parts.iter().filter(|p| p.moved || all).map(|p| p.base.map(|w| w.started));
         // None sorts first: a side without earlier reading makes the interval open.
         let after = bases.min().flatten().filter(|_| known);
-        let change = self.change(key, poll, moves.base, (after, by), cause, movers);
-        (change, moves.before, moves.now)
+        let claim = claimed(key, poll);
+        let change = match claim {
+            None => self.change(key, poll, moves.base, (after, by), cause, movers),
+            Some(claim) => {
+                // Told of after the switch's last read, unless that one could not be judged and is told of again.
+                let base = moves.parts.iter().find(|p| p.side == Mover::Switch).and_then(|p| p.base);
+                let after = base.map(|w| w.started.min(claim.from));
+                let movers = BTreeSet::from([Mover::Switch]);
+                self.change(key, poll, moves.base, (after, claim.from), Cause::SwitchMoved, movers)
+            }
+        };
+        (change, claim, moves.before, moves.now)
+    }
+
+    /// `d`, which passed before the last poll, as `poll` leaves it: over.
+    pub(super) fn over(&self, d: &Divergence, poll: &PollFacts) -> Divergence {
+        let mut d = d.clone();
+        let (after, by) = d.claim.map_or((d.onset.after, d.onset.by), |c| (Some(c.from), c.to));
+        let base = self.head.as_ref().map(|h| h.seq);
+        let movers = BTreeSet::from([Mover::Switch]);
+        d.closed = Some(self.change(&d.key, poll, base, (after, by), Cause::SwitchMoved, movers));
+        d.unconfirmed = None;
+        d
     }
 
     /// How `d`, which `poll` is the first not to hold, ended.
@@ -679,6 +700,12 @@ impl Divergences {
         moves.parts.push(part);
         moves
     }
+}
+
+/// When what passed at a place was there, as its switch claims.
+fn claimed(key: &Key, poll: &PollFacts) -> Option<Claim> {
+    let id = key.place.port().filter(|_| key.passed)?;
+    poll.facts.switches.get(&id.switch)?.ports.as_ref()?.between.get(&id.port).copied()
 }
 
 /// Whether reader and identity of a source changed since the poll of `base`. `now` is `None` when it was not read.
