@@ -1,8 +1,11 @@
 //! Where the sides disagree: what to look at twice, and whether what is seen the second time still moves.
 
 use isoledger_collectors::Part;
+use isoledger_core::assemble::may_join;
 use isoledger_core::judge::{Finding, FindingClass, FindingKind, Subject};
-use isoledger_core::model::{Channel, Declared, Observed, PortId, PortNames, PortReading, Scope};
+use isoledger_core::model::{
+    Channel, Declared, NetworkVlan, Observed, PortId, PortNames, PortReading, Scope,
+};
 use isoledger_ledger::recorder::View;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Dispute {
     /// What a port carries and what is declared on it.
     Port(FindingKind, PortId),
+    /// What a port carried between two readings, and what is declared on it.
+    Passed(FindingKind, PortId),
     /// An attachment (a free node on a network, a nic without port).
     Nic(FindingKind, String, String),
     /// A network (two on one VLAN).
@@ -22,12 +27,13 @@ pub(crate) enum Dispute {
 pub(crate) fn disputes(view: &View) -> BTreeMap<Dispute, BTreeSet<String>> {
     let mut out: BTreeMap<Dispute, BTreeSet<String>> = BTreeMap::new();
     for (network, judgement) in &view.judged {
-        for Finding { finding, subject } in &judgement.findings {
+        for Finding { finding, subject, passed } in &judgement.findings {
             let disputed = matches!(finding.class(), FindingClass::Isolation | FindingClass::Connectivity)
                 && *finding != FindingKind::Bypass;
             let dispute = match subject {
                 _ if !disputed => continue,
                 Subject::Port(p) => match view.assembly.names.ports.get(&p.port) {
+                    Some(id) if *passed => Dispute::Passed(*finding, id.clone()),
                     Some(id) => Dispute::Port(*finding, id.clone()),
                     None => continue,
                 },
@@ -53,7 +59,7 @@ pub(crate) fn part(
     for (dispute, networks) in disputes {
         part.networks.extend(networks.iter().cloned());
         match dispute {
-            Dispute::Port(_, id) => {
+            Dispute::Port(_, id) | Dispute::Passed(_, id) => {
                 let cables = declared.cabling.iter().filter(|c| logical(&c.port, &names, observed) == *id);
                 part.nodes.extend(cables.map(|c| c.node.clone()));
             }
@@ -81,13 +87,20 @@ fn logical(port: &PortId, names: &PortNames<'_>, observed: &BTreeMap<String, &Ob
 pub(crate) struct Sides {
     declared: BTreeSet<(String, Option<String>, String, String, Channel)>,
     networks: BTreeMap<String, isoledger_core::model::Network>,
+    // The nodes cabled here, with whoever holds them.
+    nodes: BTreeMap<String, Option<String>>,
     observed: Option<PortReading>,
 }
 
 impl Sides {
     /// Whether, since `then`, the switch's side changed and the cloud manager's did not.
     pub(crate) fn only_switch_moved(&self, then: &Sides) -> bool {
-        self.declared == then.declared && self.networks == then.networks && self.observed != then.observed
+        !self.declaration_moved(then) && self.observed != then.observed
+    }
+
+    /// Whether, since `then`, the cloud manager's side changed.
+    pub(crate) fn declaration_moved(&self, then: &Sides) -> bool {
+        self.declared != then.declared || self.networks != then.networks || self.nodes != then.nodes
     }
 }
 
@@ -112,8 +125,77 @@ pub(crate) fn sides(
             .iter()
             .filter_map(|n| declared.networks.get(n).map(|net| (n.clone(), net.clone())))
             .collect(),
+        nodes: declared
+            .cabling
+            .iter()
+            .filter(|c| here(&c.port))
+            .map(|c| (c.node.clone(), declared.holders.get(&c.node).cloned()))
+            .collect(),
         observed: observed.get(id.switch.as_str()).and_then(|o| o.ports.get(&id.port)).cloned(),
     }
+}
+
+/// Whether `observed` tells that the port carried the VLANs of all `networks` between its readings.
+pub(crate) fn told(
+    id: &PortId,
+    networks: &BTreeSet<String>,
+    declared: &Declared,
+    observed: &BTreeMap<String, &Observed>,
+) -> bool {
+    let between = observed.get(id.switch.as_str()).and_then(|o| o.between.get(&id.port));
+    between.is_some_and(|b| {
+        networks.iter().all(|n| match declared.networks.get(n).map(|n| &n.vlan) {
+            Some(NetworkVlan::Id(v)) => b.vlans.contains(*v),
+            Some(NetworkVlan::Unassessable(_)) | None => false,
+        })
+    })
+}
+
+/// Whether what the port carried of `networks` between two readings may have been the cloud manager's doing, by what it
+/// declared at any of these moments: a project that held a node there, and a network on that VLAN it may join. Nodes and
+/// networks may have changed hands in between.
+pub(crate) fn may_have_joined(
+    id: &PortId,
+    networks: &BTreeSet<String>,
+    moments: &[&Declared],
+    scope: &Scope,
+    observed: &BTreeMap<String, &Observed>,
+) -> bool {
+    let mut projects: BTreeSet<&str> = BTreeSet::new();
+    let mut vlans: BTreeSet<&NetworkVlan> = BTreeSet::new();
+    let names = scope.names();
+    for declared in moments {
+        let here = |p: &PortId| logical(p, &names, observed) == *id;
+        let nodes = declared.cabling.iter().filter(|c| here(&c.port)).map(|c| &c.node);
+        projects.extend(nodes.filter_map(|n| declared.holders.get(n)).map(String::as_str));
+        let attached = declared.attachments.iter().filter(|a| a.port.as_ref().is_some_and(here));
+        projects.extend(attached.filter_map(|a| a.project.as_deref()));
+        vlans.extend(networks.iter().filter_map(|n| declared.networks.get(n)).map(|n| &n.vlan));
+    }
+    moments
+        .iter()
+        .flat_map(|d| d.networks.values())
+        .any(|n| vlans.contains(&n.vlan) && projects.iter().any(|by| may_join(&n.owner, &n.access, by)))
+}
+
+/// Switches that told of what came and went in a way that this poll cannot judge: on a port that is in transition for a
+/// reason that will pass, or while the cloud manager is silent. They are to tell again.
+pub(crate) fn untold(
+    moving: &BTreeSet<PortId>,
+    manager_failed: bool,
+    observed: &BTreeMap<String, &Observed>,
+) -> BTreeSet<String> {
+    let untold = observed.iter().filter(|(switch, o)| {
+        o.between.keys().any(|port| {
+            let bundle = match o.ports.get(port) {
+                Some(PortReading::Read(s)) => s.aggregate.as_ref(),
+                _ => None,
+            };
+            let moves = |port: &String| moving.contains(&PortId::new(switch.as_str(), port.as_str()));
+            manager_failed || moves(port) || bundle.is_some_and(moves)
+        })
+    });
+    untold.map(|(switch, _)| switch.clone()).collect()
 }
 
 /// Ports that the cloud manager is changing by its own account.
@@ -136,7 +218,7 @@ pub(crate) fn ports_of(
 ) -> BTreeSet<PortId> {
     let names = scope.names();
     match dispute {
-        Dispute::Port(_, id) => BTreeSet::from([id.clone()]),
+        Dispute::Port(_, id) | Dispute::Passed(_, id) => BTreeSet::from([id.clone()]),
         Dispute::Nic(_, node, nic) => {
             let cables = declared.cabling.iter().filter(|c| c.node == *node && c.nic == *nic);
             cables.map(|c| logical(&c.port, &names, observed)).collect()

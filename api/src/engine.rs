@@ -7,6 +7,7 @@ use crate::disputes::{self, Dispute};
 use crate::keys::entropy;
 use crate::sources::Sources;
 use isoledger_collectors::{Clock, Reading, Stopwatch};
+use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::content::Opening;
 use isoledger_core::json::to_canonical;
 use isoledger_core::judge::Inconsistent;
@@ -25,6 +26,9 @@ use tokio::task::{JoinSet, block_in_place};
 
 /// How long past its deadline a reader may take before it is given up.
 const GRACE: Duration = Duration::from_secs(2);
+
+// Switches to look at again: the ports in question, and the evidence of the first look.
+type Again = BTreeMap<String, (BTreeSet<String>, isoledger_collectors::Evidence)>;
 
 /// How an engine polls; see the configuration.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub(crate) struct Engine {
     manager_identity: Option<String>,
     manager_failure: Option<(Failure, String)>,
     next_crawl: Option<Instant>,
+    // What was declared when the gaps began of which switches are to tell again.
+    held: BTreeMap<String, InForce>,
 }
 
 /// What a poll found.
@@ -93,11 +99,17 @@ impl Engine {
             manager_identity: None,
             manager_failure: None,
             next_crawl: None,
+            held: BTreeMap::new(),
         }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Keeps a cosigned checkpoint for ever.
+    pub(crate) fn archive(&mut self, note: &SignedCheckpoint) -> Result<(), AppendError> {
+        block_in_place(|| self.ledger.archive_checkpoint(note))
     }
 
     /// The clock polls are timed by.
@@ -126,6 +138,7 @@ impl Engine {
     pub(crate) async fn poll(&mut self) -> Result<Polled, PollError> {
         self.set_clock();
         let started = self.clock.now();
+        let before = self.in_force.clone();
         self.crawl(started).await;
         let switches = self.read_switches(None).await;
         let mut readings = Readings {
@@ -139,7 +152,9 @@ impl Engine {
             moving: BTreeSet::new(),
             rereads: BTreeMap::new(),
         };
-        let (look, answered) = self.look_twice(&mut readings).await?;
+        let mut explained = BTreeSet::new();
+        let (look, answered) = self.look_twice(&mut readings, before.as_ref(), &mut explained).await?;
+        self.hold(&readings, &explained, before);
         readings.ended = self.clock.now();
         let seq = self.ledger.next_seq();
         let mut prepared = self.recorder.prepare(&readings, look, seq, &mut entropy);
@@ -165,6 +180,23 @@ impl Engine {
             failures: manager.chain(switches).collect(),
             recording: answered.elapsed(),
         })
+    }
+
+    // Has the switches tell again of what this poll cannot judge, and remembers what was declared when that gap began.
+    // What the cloud manager may have done itself stays so, however often it is told.
+    fn hold(&mut self, readings: &Readings, explained: &BTreeSet<PortId>, before: Option<InForce>) {
+        let moving: BTreeSet<PortId> = readings.moving.difference(explained).cloned().collect();
+        let failed = readings.manager_failure.is_some();
+        let mut held = BTreeMap::new();
+        for name in disputes::untold(&moving, failed, &observed(readings)) {
+            if let Some(reader) = self.sources.switches.get_mut(&name) {
+                reader.hold();
+            }
+            if let Some(began) = self.held.remove(&name).or_else(|| before.clone()) {
+                held.insert(name, began);
+            }
+        }
+        self.held = held;
     }
 
     // Within a poll time is the monotonic clock's; between polls the system's counts, or time asleep would vanish.
@@ -215,14 +247,19 @@ impl Engine {
         }
     }
 
-    // Reads the switches, all or those named, so many at once, each within the deadline.
-    async fn read_switches(&mut self, only: Option<&BTreeSet<String>>) -> BTreeMap<String, Source<Observed>> {
+    // Reads the switches, so many at once, each within the deadline: all, or again those named for the sake of their
+    // ports, with the evidence of the first reading.
+    async fn read_switches(&mut self, again: Option<&mut Again>) -> BTreeMap<String, Source<Observed>> {
         let gate = Arc::new(Semaphore::new(self.pace.parallel));
         let mut tasks = JoinSet::new();
         let mut asked = HashMap::new();
-        let names: Vec<String> =
-            self.sources.switches.keys().filter(|n| only.is_none_or(|o| o.contains(*n))).cloned().collect();
+        let names: Vec<String> = match &again {
+            None => self.sources.switches.keys().cloned().collect(),
+            Some(again) => again.keys().cloned().collect(),
+        };
+        let mut again = again;
         for name in names {
+            let again = again.as_mut().and_then(|again| again.remove(&name));
             let Some(mut reader) = self.sources.switches.remove(&name) else { continue };
             let (gate, clock, patience) = (gate.clone(), self.clock.clone(), self.pace.deadline);
             let known = (name.clone(), reader.reader(), self.clock.now());
@@ -230,7 +267,11 @@ impl Engine {
                 // Never closed, so acquiring cannot fail; were it, reading unbounded is the lesser harm.
                 let _turn = gate.acquire_owned().await;
                 let begun = clock.now();
-                let reading = reader.read(&*clock, Instant::now() + patience);
+                let deadline = Instant::now() + patience;
+                let reading = match &again {
+                    None => reader.read(&*clock, deadline),
+                    Some((ports, previous)) => reader.reread(ports, previous, &*clock, deadline),
+                };
                 // Readers keep their deadline; one that does not must not stop everybody else's polls.
                 let reading = tokio::time::timeout(patience + GRACE, reading).await.ok();
                 (name, reader, begun, reading)
@@ -271,7 +312,12 @@ impl Engine {
     /// concerned, then the switches. What moved between the two looks and still disagrees is in transition.
     ///
     /// Gives the last look, and when the last source had answered.
-    async fn look_twice(&mut self, readings: &mut Readings) -> Result<(Look, Instant), PollError> {
+    async fn look_twice(
+        &mut self,
+        readings: &mut Readings,
+        at_last_poll: Option<&InForce>,
+        explained: &mut BTreeSet<PortId>,
+    ) -> Result<(Look, Instant), PollError> {
         let answered = Instant::now();
         let seq = self.ledger.next_seq();
         let scope = self.recorder.scope().clone();
@@ -286,7 +332,7 @@ impl Engine {
         }
         let standing = self.recorder.view().map(|v| disputes::disputes(v)).unwrap_or_default();
         let fresh: BTreeMap<Dispute, BTreeSet<String>> =
-            disputes::disputes(first.view()).into_iter().filter(|(d, _)| !standing.contains_key(d)).collect();
+            disputes::disputes(first.view()).into_iter().filter(|(d, _)| is_fresh(d, &standing)).collect();
         if fresh.is_empty() {
             return Ok((first, answered));
         }
@@ -319,28 +365,52 @@ impl Engine {
         readings.manager_failure = self.manager_failure.clone();
         readings.in_force = self.in_force.clone();
         readings.manager_identity = self.manager_identity.clone();
-        let concerned: BTreeSet<String> = looked.keys().map(|id| id.switch.clone()).collect();
-        let again = self.read_switches(Some(&concerned)).await;
-        for (name, source) in again {
+        let mut again: Again = BTreeMap::new();
+        for id in looked.keys() {
+            let (ports, previous) = again.entry(id.switch.clone()).or_default();
+            if ports.is_empty() {
+                let first = readings.switches.get(&id.switch).and_then(|s| s.evidence.as_ref());
+                let first = first.map(|e| isoledger_collectors::Evidence::from_bytes(e.bytes()));
+                *previous = first.and_then(Result::ok).unwrap_or_default();
+            }
+            ports.insert(id.port.clone());
+        }
+        for (name, source) in self.read_switches(Some(&mut again)).await {
             for id in looked.keys().filter(|id| id.switch == name) {
                 readings.rereads.insert(id.clone(), source.window);
             }
             readings.switches.insert(name, source);
         }
         let answered = Instant::now();
-        let after = readings.in_force.clone().unwrap_or(before);
+        let after = readings.in_force.clone().unwrap_or_else(|| before.clone());
         readings.moving = disputes::in_flight(&after.declared, &scope, &observed(readings));
         let second = block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?;
         let known = readings.moving.len();
         for (dispute, networks) in disputes::disputes(second.view()) {
             for id in disputes::ports_of(&dispute, &after.declared, &scope, &observed(readings)) {
-                let moved = match looked.get(&id) {
-                    Some((networks, then)) => {
+                let moved = match (looked.get(&id), &dispute) {
+                    // What passed is over, whatever the port did since. But it may have been the cloud manager's doing
+                    // by what it declared when the gap began, or at the first look.
+                    (Some(_), Dispute::Passed(..)) => {
+                        let began = self.held.get(&id.switch).or(at_last_poll);
+                        let moments: Vec<&Declared> = [began, Some(&before), Some(&after)]
+                            .into_iter()
+                            .flatten()
+                            .map(|f| &*f.declared)
+                            .collect();
+                        let own =
+                            disputes::may_have_joined(&id, &networks, &moments, &scope, &observed(readings));
+                        if own {
+                            explained.insert(id.clone());
+                        }
+                        own
+                    }
+                    (Some((networks, then)), _) => {
                         disputes::sides(&id, networks, &after.declared, &scope, &observed(readings)) != *then
                     }
                     // It agreed at the first look, so it moved in between; one look is no confirmation. What the
                     // poll before already found stands on its own.
-                    None => !standing.contains_key(&dispute),
+                    (None, _) => is_fresh(&dispute, &standing),
                 };
                 if moved {
                     tracing::info!(port = %id, ?networks, "still moving");
@@ -352,7 +422,9 @@ impl Engine {
         // the cloud manager: that is no agreement, and the port is not known to have been alone.
         for (id, (networks, then)) in &looked {
             let now = disputes::sides(id, networks, &after.declared, &scope, &observed(readings));
-            if now.only_switch_moved(then) {
+            // Where the switch told of it, it is judged as what passed.
+            let told = disputes::told(id, networks, &after.declared, &observed(readings));
+            if now.only_switch_moved(then) && !told {
                 tracing::warn!(port = %id, ?networks, "the switch moved and the cloud manager did not");
                 readings.moving.insert(id.clone());
             }
@@ -363,6 +435,11 @@ impl Engine {
         };
         Ok((last, answered))
     }
+}
+
+// What passed is news every time; another disagreement is while the last poll did not find it.
+fn is_fresh(dispute: &Dispute, standing: &BTreeMap<Dispute, BTreeSet<String>>) -> bool {
+    matches!(dispute, Dispute::Passed(..)) || !standing.contains_key(dispute)
 }
 
 fn observed(readings: &Readings) -> BTreeMap<String, &Observed> {
