@@ -3,6 +3,7 @@
 use crate::engine::Polled;
 use crate::failure::{Failure, fail};
 use crate::log::Log;
+use crate::witnesses::Witnesses;
 use isoledger_collectors::{Clock, Stopwatch};
 use isoledger_core::judge::Verdict;
 use isoledger_core::model::NetworkVlan;
@@ -27,6 +28,8 @@ pub(crate) struct Answers {
     /// Where the signing key is; read when something is to be signed.
     signer: Option<Arc<NoteSigner>>,
     key: PathBuf,
+    /// Who cosigns, where the configuration is known.
+    witnesses: Option<Arc<Witnesses>>,
     cache: Mutex<Snapshots>,
     divergences: Mutex<(Divergences, FactsMaker)>,
 }
@@ -67,13 +70,16 @@ pub(crate) struct Health {
     age: Option<Span>,
     max_gap: Span,
     trouble: Option<String>,
+    witnesses: Value,
+    /// What is to be said of witnesses, good or bad.
+    pub(crate) witness_words: Vec<String>,
 }
 
 impl Health {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "ok": self.ok, "size": self.size, "lastPoll": self.last_poll, "age": self.age,
-            "maxGap": self.max_gap, "trouble": self.trouble,
+            "maxGap": self.max_gap, "trouble": self.trouble, "witnesses": self.witnesses,
         })
     }
 }
@@ -101,9 +107,21 @@ impl Answers {
             clock,
             signer,
             key,
+            witnesses: None,
             cache: Mutex::new(Snapshots::with_capacity(8)),
             divergences: Mutex::new((Divergences::new(), FactsMaker::default())),
         }
+    }
+
+    /// The same, knowing who cosigns.
+    pub(crate) fn watched_by(mut self, witnesses: Arc<Witnesses>) -> Answers {
+        self.witnesses = Some(witnesses);
+        self
+    }
+
+    /// Why times and history are the operator's word whatever cosigned, if so.
+    pub(crate) fn caveat(&self) -> Option<String> {
+        self.witnesses.as_ref().and_then(|w| w.caveat())
     }
 
     // What a panicking request leaves in these caches is whole: they are only ever added to.
@@ -135,8 +153,16 @@ impl Answers {
 
     /// Whether polls are on time.
     pub(crate) fn health(&self) -> Health {
-        let mut h =
-            Health { ok: false, size: 0, last_poll: None, age: None, max_gap: self.max_gap, trouble: None };
+        let mut h = Health {
+            ok: false,
+            size: 0,
+            last_poll: None,
+            age: None,
+            max_gap: self.max_gap,
+            trouble: None,
+            witnesses: Value::Null,
+            witness_words: Vec::new(),
+        };
         let found = || -> Result<(u64, Option<Timestamp>), Failure> {
             let size = self.log.size()?;
             let Some(seq) = poll_at_seq(&self.log, size.saturating_sub(1))? else { return Ok((size, None)) };
@@ -163,6 +189,15 @@ impl Answers {
                 }
             }
             Err(Failure(e)) => h.trouble = Some(e),
+        }
+        if let Some(witnesses) = &self.witnesses {
+            let report = witnesses.report(&self.log);
+            if !report.ok {
+                h.ok = false;
+                h.trouble = h.trouble.take().or_else(|| report.words.last().cloned());
+            }
+            h.witnesses = report.value;
+            h.witness_words = report.words;
         }
         h
     }
@@ -341,6 +376,7 @@ impl Answers {
             to: wish.to.as_deref().map(|t| moment("to", t)).transpose()?,
             nonce: wish.nonce.clone(),
             max_gap: self.max_gap,
+            auditors: self.witnesses.as_ref().map(|w| w.auditors()).unwrap_or_default(),
             issued: self.now(),
         };
         let open = |seq| {

@@ -5,6 +5,7 @@ use crate::engine::{Engine, Pace};
 use crate::failure::{Failure, fail};
 use crate::scopefile;
 use crate::sources::{self, Sources};
+use crate::witnesses::Witnesses;
 use crate::{answers, keys, log};
 use isoledger_collectors::{Clock, Stopwatch, declared_file};
 use isoledger_core::Digest;
@@ -60,11 +61,17 @@ pub(crate) fn scope(config: &Config) -> Result<Scope, Failure> {
 }
 
 /// Opens the log for writing, or begins it.
-pub(crate) fn ledger(config: &Config, clock: &Stopwatch) -> Result<(Ledger, Arc<NoteSigner>), Failure> {
+///
+/// `at_least` is the size that witnesses have seen, from [`Witnesses::floor`]; a shorter log is an older copy.
+pub(crate) fn ledger(
+    config: &Config,
+    clock: &Stopwatch,
+    at_least: u64,
+) -> Result<(Ledger, Arc<NoteSigner>), Failure> {
     let signer = Arc::new(keys::load(&config.key(), &config.log.origin)?);
     let dir = config.data();
     let mut progress = |p| tracing::info!("opening the log: {p:?}");
-    let options = OpenOptions { progress: Some(&mut progress), ..OpenOptions::at(clock.now()) };
+    let options = OpenOptions { at_least, progress: Some(&mut progress), ..OpenOptions::at(clock.now()) };
     let begun = config.key().with_extension("begun");
     match Ledger::open(&dir, signer.clone(), options) {
         Ok((ledger, report)) => {
@@ -124,12 +131,17 @@ fn tell(report: &OpenReport) {
     }
 }
 
-/// An engine that continues where the log ends, with the scope file in force.
-pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, Arc<NoteSigner>), Failure> {
+/// An engine that continues where the log ends, with the scope file in force. The witnesses are asked first.
+pub(crate) async fn engine(
+    config: &Config,
+    clock: Arc<Stopwatch>,
+    witnesses: &Arc<Witnesses>,
+) -> Result<(Engine, Arc<NoteSigner>), Failure> {
     // Everything that can be wrong is looked at before the log is touched: nothing half-written.
     let scope = Arc::new(scope(config)?);
     let sources: Sources = sources::sources(config)?;
-    let (ledger, signer) = ledger(config, &clock)?;
+    let at_least = witnesses.floor().await?;
+    let (ledger, signer) = ledger(config, &clock, at_least)?;
     let view = ledger.view();
     let size = view.size()?;
     let mut cache = Snapshots::with_capacity(1);
@@ -182,5 +194,6 @@ pub(crate) fn engine(config: &Config, clock: Arc<Stopwatch>) -> Result<(Engine, 
 /// Answers from the log's journal, beside whoever writes it.
 pub(crate) fn answers(config: &Config) -> Result<answers::Answers, Failure> {
     let log = log::Log::open(&config.data())?;
-    Ok(answers::Answers::new(log, config.poll.max_gap, clock()?, None, config.key()))
+    let answers = answers::Answers::new(log, config.poll.max_gap, clock()?, None, config.key());
+    Ok(answers.watched_by(Witnesses::new(config)?))
 }

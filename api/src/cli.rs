@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with an example each.
 
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Independent, read-only auditing of network isolation: polls the cloud manager and the switches, records every poll
@@ -83,6 +84,13 @@ pub(crate) enum Command {
     /// Write the public log as plain files that any web server can serve.
     #[command(after_help = "Example:\n  isoledger export --out /srv/www/log")]
     Export(Export),
+    /// Be a witness for others' logs: cosign their checkpoints, and never two histories.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Example:\n  isoledger witness init --dir witness --name witness.example/w1\n  \
+                      isoledger witness --dir witness --listen 127.0.0.1:7480"
+    )]
+    Witness(Witness),
     /// Start a cloud in a box, audit it, tell its story and keep serving.
     #[command(after_help = "Example:\n  isoledger demo --once --dir demo")]
     Demo(Demo),
@@ -170,6 +178,54 @@ pub(crate) struct Audit {
     /// The log's verifier key (vkey) to hold the log to; the configuration's key file unless given.
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// When everything is good, cosign the log up to here with this key, made by `isoledger witness init`. What was
+    /// cosigned before is remembered in KEYFILE.seen, and a log that contradicts it is refused.
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) cosign: Option<PathBuf>,
+    /// Where to write the cosigned checkpoint; where the service picks it up (DATA/cosignatures) unless given.
+    #[arg(long, value_name = "FILE", requires = "cosign")]
+    pub(crate) cosigned: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Witness {
+    #[command(subcommand)]
+    pub(crate) command: Option<WitnessCommand>,
+    #[command(flatten)]
+    pub(crate) run: WitnessRun,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WitnessCommand {
+    /// Make a witness's or an auditor's key, and an empty list of logs.
+    #[command(after_help = "Example:\n  isoledger witness init --dir witness --name witness.example/w1")]
+    Init(WitnessInit),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessInit {
+    /// Directory to write into; created if missing.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Name of the key, for ever: a host name and path without scheme, e.g. witness.example/w1.
+    #[arg(long)]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessRun {
+    /// The witness's directory; what it has cosigned is in its `state`. Never restore that from a backup.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Where to listen, in the clear.
+    #[arg(long, default_value = "127.0.0.1:7480", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// The key; DIR/witness.key unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The logs to watch, a line `log <vkey>` each; DIR/logs.policy unless given. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logs: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

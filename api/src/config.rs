@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, every key of it documented in docs/OPERATING.md and in what `init` writes.
 
+use crate::witnesses_config::WitnessConfig;
 use isoledger_collectors::dialect::{Dialect, Reach, SWITCHES, switch_dialect};
 use isoledger_core::record::{valid_origin, valid_word};
 use isoledger_core::time::Span;
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) manager: Manager,
     #[serde(default)]
     pub(crate) switches: BTreeMap<String, Switch>,
+    #[serde(default)]
+    pub(crate) witness: WitnessConfig,
     /// Where the file is; not a key.
     #[serde(skip)]
     pub(crate) dir: PathBuf,
@@ -397,6 +400,9 @@ impl Config {
                 &config.http.listen,
                 "without http.token-file only a loopback address, for /v1 would be open to the network",
             );
+        }
+        if let Err((key, found, allowed)) = config.witness.check() {
+            return bad(key, &found, allowed);
         }
         config.dir = match path.parent() {
             Some(dir) if dir != Path::new("") => dir.to_owned(),

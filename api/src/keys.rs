@@ -14,12 +14,12 @@ pub(crate) enum KeyFileError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "{} has mode {mode:04o}, so others may read the log's key; make it yours alone with: chmod 600 {}",
+        "{} has mode {mode:04o}, so others may read the key; make it yours alone with: chmod 600 {}",
         path.display(), path.display()
     )]
     Mode { path: PathBuf, mode: u32 },
-    #[error("{} is not a key file; it holds one line: isoledger-key/1 ORIGIN BASE64-SEED", path.display())]
-    Form { path: PathBuf },
+    #[error("{} is not a key file of this kind; it holds one line: {magic} NAME BASE64-SEED", path.display())]
+    Form { path: PathBuf, magic: &'static str },
     #[error("{} is the key of {found}; the configuration's origin is {wanted}", path.display())]
     Origin { path: PathBuf, found: String, wanted: String },
     #[error("{}: {source}", path.display())]
@@ -27,6 +27,8 @@ pub(crate) enum KeyFileError {
 }
 
 const MAGIC: &str = "isoledger-key/1";
+/// A cosigner's: another word, so that a log's key is never taken for one.
+const COSIGNER: &str = "isoledger-cosigner/1";
 
 /// 32 bytes from the operating system.
 pub(crate) fn entropy() -> [u8; 32] {
@@ -43,37 +45,59 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the log's key.
-pub(crate) fn create(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
-    let seed = entropy();
-    let signer = NoteSigner::new(origin, &seed)
-        .map_err(|source| KeyFileError::Name { path: path.to_owned(), source })?;
-    let line = format!("{MAGIC} {origin} {}\n", STANDARD.encode(seed));
-    write_secret(path, line.as_bytes())
-        .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
-    Ok(signer)
+fn store(path: &Path, magic: &str, name: &str, seed: &[u8; 32]) -> Result<(), KeyFileError> {
+    let line = format!("{magic} {name} {}\n", STANDARD.encode(seed));
+    write_secret(path, line.as_bytes()).map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
 }
 
-/// Reads the log's key.
-pub(crate) fn load(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
+fn read(path: &Path, magic: &'static str) -> Result<(String, [u8; 32]), KeyFileError> {
     let io = |source| KeyFileError::Io { path: path.to_owned(), source };
     let mode = std::fs::metadata(path).map_err(io)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode { path: path.to_owned(), mode });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    let form = || KeyFileError::Form { path: path.to_owned() };
+    let form = || KeyFileError::Form { path: path.to_owned(), magic };
     let line = text.strip_suffix('\n').unwrap_or(&text);
-    let [MAGIC, name, seed] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(form()) };
-    let seed: [u8; 32] = STANDARD.decode(seed).ok().and_then(|s| s.try_into().ok()).ok_or_else(form)?;
-    if name != origin {
-        return Err(KeyFileError::Origin {
-            path: path.to_owned(),
-            found: name.to_owned(),
-            wanted: origin.to_owned(),
-        });
+    let [found, name, seed] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(form()) };
+    if found != magic {
+        return Err(form());
     }
-    NoteSigner::new(name, &seed).map_err(|source| KeyFileError::Name { path: path.to_owned(), source })
+    let seed: [u8; 32] = STANDARD.decode(seed).ok().and_then(|s| s.try_into().ok()).ok_or_else(form)?;
+    Ok((name.to_owned(), seed))
+}
+
+/// Makes the log's key.
+pub(crate) fn create(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
+    let seed = entropy();
+    let named = |source| KeyFileError::Name { path: path.to_owned(), source };
+    let signer = NoteSigner::new(origin, &seed).map_err(named)?;
+    store(path, MAGIC, origin, &seed)?;
+    Ok(signer)
+}
+
+/// Reads the log's key.
+pub(crate) fn load(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError> {
+    let (name, seed) = read(path, MAGIC)?;
+    if name != origin {
+        return Err(KeyFileError::Origin { path: path.to_owned(), found: name, wanted: origin.to_owned() });
+    }
+    NoteSigner::new(&name, &seed).map_err(|source| KeyFileError::Name { path: path.to_owned(), source })
+}
+
+/// Makes a witness's or an auditor's key.
+pub(crate) fn create_cosigner(path: &Path, name: &str) -> Result<NoteSigner, KeyFileError> {
+    let seed = entropy();
+    let named = |source| KeyFileError::Name { path: path.to_owned(), source };
+    let signer = NoteSigner::cosigner(name, &seed).map_err(named)?;
+    store(path, COSIGNER, name, &seed)?;
+    Ok(signer)
+}
+
+/// Reads a witness's or an auditor's key.
+pub(crate) fn load_cosigner(path: &Path) -> Result<NoteSigner, KeyFileError> {
+    let (name, seed) = read(path, COSIGNER)?;
+    NoteSigner::cosigner(&name, &seed).map_err(|source| KeyFileError::Name { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -91,5 +115,19 @@ mod tests {
         assert!(matches!(create(&path, "a.example/x"), Err(KeyFileError::Io { .. })));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         assert!(matches!(load(&path, "a.example/x"), Err(KeyFileError::Mode { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_cosigner_s_key_is_no_log_s_and_the_reverse() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, witness) = (dir.path().join("log.key"), dir.path().join("witness.key"));
+        create(&log, "a.example/x").unwrap();
+        let made = create_cosigner(&witness, "w.example").unwrap();
+        assert_eq!(load_cosigner(&witness).unwrap().verifier(), made.verifier());
+        assert!(matches!(load_cosigner(&log), Err(KeyFileError::Form { .. })));
+        assert!(matches!(load(&witness, "w.example"), Err(KeyFileError::Form { .. })));
+        assert!(matches!(create_cosigner(&witness, "w.example"), Err(KeyFileError::Io { .. })));
+        std::fs::set_permissions(&witness, PermissionsExt::from_mode(0o604)).unwrap();
+        assert!(matches!(load_cosigner(&witness), Err(KeyFileError::Mode { .. })));
     }
 }

@@ -26,6 +26,9 @@ mod scope_propose;
 mod scopefile;
 mod service;
 mod sources;
+mod witness;
+mod witnesses;
+mod witnesses_config;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;

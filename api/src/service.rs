@@ -8,11 +8,15 @@ use crate::failure::{Ending, Failure, fail};
 use crate::http::{self, Inner, Shared};
 use crate::log::Log;
 use crate::render;
+use crate::witnesses::{Cosigned, Stop, Witnesses};
 use isoledger_collectors::Stopwatch;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::{Digest, Span};
 use isoledger_ledger::layout;
 use isoledger_ledger::lock::{DirLock, LockError};
+use isoledger_ledger::log::View;
+use isoledger_ledger::read::ReadLog as _;
+use isoledger_ledger::sequence::AppendError;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Polls on demand that may wait; one more is refused.
 const WAITING_POLLS: usize = 8;
+/// Cosigned checkpoints that may wait for a poll to end.
+const WAITING_CHECKPOINTS: usize = 4;
 /// How long requests under way may take once the service was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -32,8 +38,10 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
     // The port first: a service that cannot be asked has no business writing.
     let listener = listen(config.http.listen).await?;
     let clock = app::clock()?;
-    let (engine, signer) = app::engine(config, clock.clone())?;
-    let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key: config.key(), token };
+    let witnesses = Witnesses::new(config)?;
+    let (engine, signer) = app::engine(config, clock.clone(), &witnesses).await?;
+    let key = config.key();
+    let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key, token, witnesses };
     let at = listener.local_addr()?;
     let stop = stop_signal();
     if as_json {
@@ -48,13 +56,18 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
     Ok(Ending::Fine)
 }
 
-/// Binds, or says who should let go.
+/// Binds where the service serves, or says who should let go.
 pub(crate) async fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
+    bind("http.listen", at).await
+}
+
+/// Binds, or says who should let go; `what` is the key or option that says where.
+pub(crate) async fn bind(what: &str, at: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(at).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::AddrInUse => Failure(format!(
-            "http.listen is {at}, and another program listens there; stop it or choose another port"
+            "{what} is {at}, and another program listens there; stop it or choose another port"
         )),
-        _ => Failure(format!("http.listen is {at}: {e}")),
+        _ => Failure(format!("{what} is {at}: {e}")),
     })
 }
 
@@ -97,6 +110,7 @@ pub(crate) struct Service {
     pub(crate) max_gap: Span,
     pub(crate) key: PathBuf,
     pub(crate) token: Option<Digest>,
+    pub(crate) witnesses: Arc<Witnesses>,
 }
 
 impl Service {
@@ -115,8 +129,9 @@ impl Service {
             self.clock.clone(),
             Some(self.signer),
             self.key,
-        );
-        let shared = Shared(Arc::new(Inner { log: view, answers, polls: asks, token: self.token }));
+        )
+        .watched_by(self.witnesses.clone());
+        let shared = Shared(Arc::new(Inner { log: view.clone(), answers, polls: asks, token: self.token }));
         let (tell, told) = watch::channel(false);
         let mut drained = told.clone();
         let server = tokio::spawn(async move {
@@ -126,10 +141,18 @@ impl Service {
                 })
                 .await
         });
-        let mut polling = tokio::spawn(poll_loop(self.engine, period, asked, told));
+        let (hand, handed) = mpsc::channel(WAITING_CHECKPOINTS);
+        let mut watching = tokio::spawn(watch_loop(self.witnesses, view, hand, told.clone()));
+        let mut polling = tokio::spawn(poll_loop(self.engine, period, asked, handed, told));
+        let mut stopped = None;
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut polling => Some(ended),
+            // Another copy of this log has signed more: the poll under way is the last thing that is recorded.
+            end = &mut watching => {
+                stopped = Some(end);
+                None
+            }
         };
         // Receivers live until both tasks are done, so this reaches them.
         let _ = tell.send(true);
@@ -137,10 +160,19 @@ impl Service {
             Some(e) => e,
             None => polling.await,
         };
+        let stopped = match stopped {
+            Some(end) => end,
+            None => watching.await,
+        };
         match tokio::time::timeout(DRAIN, server).await {
             Ok(Ok(served)) => served?,
             Ok(Err(e)) => return fail(format!("the HTTP server stopped: {e}")),
             Err(_) => tracing::warn!("requests were still under way and were cut off"),
+        }
+        match stopped {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(e.into()),
+            Err(e) => return fail(format!("the witness loop stopped: {e}")),
         }
         match ended {
             Ok(Ok(engine)) => Ok(engine),
@@ -150,10 +182,38 @@ impl Service {
     }
 }
 
+// Has the newest checkpoint cosigned at its own period, and takes in what auditors brought.
+async fn watch_loop(
+    witnesses: Arc<Witnesses>,
+    log: View,
+    hand: mpsc::Sender<Cosigned>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Stop> {
+    let mut ticks = tokio::time::interval(witnesses.period());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let rounds = async {
+        loop {
+            ticks.tick().await;
+            let brought = witnesses.inbox(&log.keys());
+            for note in brought.into_iter().chain(witnesses.round(&log).await?) {
+                // The poll loop is gone only when this is about to be told to stop.
+                if hand.send(note).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+        end = rounds => end,
+    }
+}
+
 async fn poll_loop(
     mut engine: Engine,
     period: Option<Duration>,
     mut asked: mpsc::Receiver<oneshot::Sender<Result<Polled, String>>>,
+    mut handed: mpsc::Receiver<Cosigned>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Engine, PollError> {
     let mut ticks = tokio::time::interval(period.unwrap_or(Duration::from_secs(3600)));
@@ -166,6 +226,10 @@ async fn poll_loop(
         let ask = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(engine),
+            Some(note) = handed.recv() => {
+                archive(&mut engine, &note)?;
+                continue;
+            }
             Some(ask) = asked.recv() => Some(ask),
             _ = ticks.tick(), if period.is_some() => None,
         };
@@ -193,6 +257,20 @@ async fn poll_loop(
                     return Err(e);
                 }
             }
+        }
+    }
+}
+
+/// Keeps a cosigned checkpoint. One that is not of this log is refused and changes nothing.
+pub(crate) fn archive(engine: &mut Engine, note: &Cosigned) -> Result<(), AppendError> {
+    match engine.archive(&note.note) {
+        Err(e) if e.is_fatal() => Err(e),
+        done => {
+            if let Err(e) = &done {
+                tracing::error!(error = %e, "a cosigned checkpoint was not kept");
+            }
+            note.done(done.map_err(|e| e.to_string()));
+            Ok(())
         }
     }
 }

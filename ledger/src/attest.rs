@@ -13,7 +13,7 @@ use isoledger_core::json::to_canonical;
 use isoledger_core::judge::{CommonIndex, Inconsistent, Judgement, judge};
 use isoledger_core::lease::Slots;
 use isoledger_core::model::Owner;
-use isoledger_core::note::{NoteError, NoteSigner};
+use isoledger_core::note::{NoteError, NoteSigner, VerifierKey};
 use isoledger_core::range::{PollVerdict, RangeFold};
 use isoledger_core::record::{Body, Poll, Record, RecordError};
 use isoledger_core::slice::{ExitView, NetworkSection};
@@ -23,6 +23,10 @@ use std::sync::Arc;
 
 /// The most archived checkpoints that one evidence file carries.
 const MAX_CHAIN: usize = 4096;
+/// Of those behind the range the first few: one of them is the first that a quorum cosigned over the last poll.
+const BEHIND: usize = 64;
+/// How many archived checkpoints are looked at, from the newest, for an auditor's cosignature.
+const MAX_LOOK: usize = 4096;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Request {
     pub nonce: Option<String>,
     /// The longest stretch without a reading that the attestation's own verdict allows.
     pub max_gap: Span,
+    /// The auditors whose cosignatures say how far the log was recomputed.
+    pub auditors: Vec<VerifierKey>,
     /// The time now.
     pub issued: Timestamp,
 }
@@ -185,13 +191,14 @@ pub fn attest(
     }
     let verdict = fold.finish(plan.to);
     let proof = log.range(plan.start, plan.end, size)?;
+    let audited = audited(log, size, &request.auditors)?;
     let evidence = Evidence {
         v: 1,
         origin: log.origin().to_owned(),
         network: request.network.clone(),
         vlan: plan.vlan,
         checkpoint: published.checkpoint.as_str().to_owned(),
-        chain: chain(log, plan.start, size)?,
+        chain: chain(log, &plan, size, audited)?,
         range: RangeView { start: plan.start, end: plan.end, left: proof.left, right: proof.right },
         leases: build.leases.iter().map(|(lease, key)| LeaseKey { lease: *lease, key: *key }).collect(),
         texts: build.texts.into_values().collect(),
@@ -222,7 +229,7 @@ pub fn attest(
         issued: request.issued,
         log: LogHead { origin: log.origin().to_owned(), size, root: published.head.root },
         cosignatures: cosigners,
-        audited_to: None,
+        audited_to: audited,
     };
     let name = format!("{}.evidence.json", request.network);
     let statement = Statement::new(&name, evidence.as_bytes(), predicate);
@@ -451,16 +458,54 @@ impl Claims {
 }
 
 // Archived, cosigned checkpoints over the range, each joined to the next and the last to the tree of `size`.
-fn chain(log: &impl ReadLog, start: u64, size: u64) -> Result<Vec<ChainLink>, AttestError> {
-    let mut notes: Vec<SignedCheckpoint> = log.cosigned(start + 1, size, MAX_CHAIN)?;
-    notes.retain(|n| n.unverified().size < size);
-    let mut links = Vec::with_capacity(notes.len());
-    for (i, note) in notes.iter().enumerate() {
-        let next = notes.get(i + 1).map_or(size, |n| n.unverified().size);
-        let proof = log.consistency(note.unverified().size, next)?;
-        links.push(ChainLink { checkpoint: note.as_str().to_owned(), proof });
+fn chain(
+    log: &impl ReadLog,
+    plan: &Plan,
+    size: u64,
+    audited: Option<u64>,
+) -> Result<Vec<ChainLink>, AttestError> {
+    let sizes = log.cosigned_sizes(plan.start + 1, size)?;
+    let sizes = chosen(&sizes, plan.end, size, audited);
+    let mut links = Vec::with_capacity(sizes.len());
+    for (i, of) in sizes.iter().enumerate() {
+        let next = sizes.get(i + 1).copied().unwrap_or(size);
+        for note in log.cosigned(*of, *of, 1)? {
+            let proof = log.consistency(*of, next)?;
+            links.push(ChainLink { checkpoint: note.as_str().to_owned(), proof });
+        }
     }
     Ok(links)
+}
+
+/// Which of the archived checkpoints a verifier has use for. Inside the range each can be the first that covers a poll:
+/// all, or evenly spread, since a long range has more than a file carries. Behind it the first few, the newest, which
+/// says how fresh the answer is, and the newest that an auditor cosigned.
+fn chosen(sizes: &[u64], end: u64, size: u64, audited: Option<u64>) -> Vec<u64> {
+    let sizes = &sizes[..sizes.partition_point(|s| *s < size)];
+    let (inside, behind) = sizes.split_at(sizes.partition_point(|s| *s < end));
+    let room = MAX_CHAIN - BEHIND - 2;
+    let kept = inside.len().min(room);
+    let mut out: BTreeSet<u64> = (1..=kept).map(|k| inside[k * inside.len() / kept - 1]).collect();
+    out.extend(behind.iter().take(BEHIND));
+    out.extend(behind.last());
+    out.extend(audited.filter(|a| sizes.binary_search(a).is_ok()));
+    out.into_iter().collect()
+}
+
+/// The largest size that one of the auditors cosigned.
+fn audited(log: &impl ReadLog, size: u64, auditors: &[VerifierKey]) -> Result<Option<u64>, AttestError> {
+    if auditors.is_empty() {
+        return Ok(None);
+    }
+    for of in log.cosigned_sizes(1, size)?.into_iter().rev().take(MAX_LOOK) {
+        for note in log.cosigned(of, of, 1)? {
+            // A line that does not verify counts for nothing here; whoever checks the evidence will say so.
+            if note.cosignatures(auditors).is_ok_and(|found| !found.is_empty()) {
+                return Ok(Some(of));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn cosigners(checkpoint: &SignedCheckpoint, origin: &str) -> Vec<String> {
@@ -468,4 +513,32 @@ fn cosigners(checkpoint: &SignedCheckpoint, origin: &str) -> Vec<String> {
     let names: BTreeSet<String> =
         note.iter().flat_map(|n| n.signatures()).map(|s| s.name.clone()).filter(|n| n != origin).collect();
     names.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_checkpoints_those_of_use_are_chosen() {
+        let all: Vec<u64> = (1..=100_000).collect();
+        let (end, size) = (60_000, 100_000);
+        let got = chosen(&all, end, size, Some(90_000));
+        assert!(got.len() <= MAX_CHAIN && got.is_sorted());
+        // The last before the end, the first behind it, the newest, the audited; never the newest checkpoint itself.
+        for wanted in [59_999, 60_000, 99_999, 90_000] {
+            assert!(got.contains(&wanted), "{wanted}");
+        }
+        assert!(!got.contains(&size));
+        // Evenly: no stretch without one is much longer than another.
+        let inside: Vec<u64> = got.iter().copied().filter(|s| *s < end).collect();
+        let widest = inside.windows(2).map(|w| w[1] - w[0]).max();
+        assert_eq!(widest, Some(15));
+        assert!(inside[0] <= 15);
+        // Few are all taken.
+        assert_eq!(chosen(&[3, 7, 9, 12], 8, 12, None), [3, 7, 9]);
+        assert_eq!(chosen(&[], 8, 12, Some(5)), Vec::<u64>::new());
+        let behind: Vec<u64> = (8..=1000).collect();
+        assert_eq!(chosen(&behind, 8, 1001, None).len(), BEHIND + 1);
+    }
 }

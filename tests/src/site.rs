@@ -1,7 +1,8 @@
 //! An operator's directory: configuration, key, scope and policy, and the commands that are run in it.
 
+use crate::hardware;
 use crate::program::{self, Done, Process, Service};
-use isoledger_lab::Lab;
+use isoledger_lab::{Lab, PortAt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -33,8 +34,12 @@ pub struct Site {
     pub manager: String,
     /// The lines of each `[switches.NAME]`.
     pub switches: BTreeMap<String, String>,
-    /// `scope.toml`, below its first line.
+    /// The lines of each `[switches.NAME]` in the scope; a switch that is not here has its own name for label.
+    pub scope_switches: BTreeMap<String, String>,
+    /// `scope.toml`, below its switches.
     pub scope: String,
+    /// The tables `[witness]` and below, headers included.
+    pub witness: String,
     /// The log's verifier key, as `init` said it.
     pub vkey: String,
 }
@@ -59,7 +64,9 @@ impl Site {
                 "kind = \"hil\"\nurl = \"{url}\"\nperiod = \"1ms\"\nduty = 100\ndeadline = \"20s\"\n"
             ),
             switches: BTreeMap::new(),
+            scope_switches: BTreeMap::new(),
             scope: String::new(),
+            witness: String::new(),
             vkey: made["vkey"].as_str().expect("init prints the key").to_owned(),
         };
         site.write();
@@ -82,13 +89,38 @@ impl Site {
             );
             site.switches.insert(s.switch, lines);
         }
+        let hardware = lab.hardware();
+        if !hardware.is_empty() {
+            std::fs::write(site.path("known_hosts"), lab.known_hosts()).expect("the directory is ours");
+        }
+        for at in &hardware {
+            if let Some(account) = &at.credentials {
+                site.secret(&format!("{}.password", at.hardware), &account.password);
+            }
+            site.switches.insert(at.hardware.clone(), hardware::config_lines(at));
+            site.scope_switches.insert(at.hardware.clone(), hardware::scope_lines(at));
+        }
         lab.read(|world| {
+            let all: BTreeSet<u16> =
+                world.networks.iter().filter_map(|n| n.network_id.parse().ok()).collect();
+            let all = all.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+            // The lab has the manager's names, a scope the switches' own.
+            let own = |at: &PortAt| match world.hardware_port(&at.switch, &at.port) {
+                Ok((name, native)) => {
+                    let kind = world.hardware(&name).map(|h| h.kind);
+                    let port = kind.map_or(native.clone(), |kind| hardware::observed_name(kind, &native));
+                    (name, port)
+                }
+                Err(_) => (at.switch.clone(), at.port.clone()),
+            };
             for l in &world.links {
-                site.link((&l.a.switch, &l.a.port), (&l.b.switch, &l.b.port), "100-101");
+                let (a, b) = (own(&l.a), own(&l.b));
+                site.link((&a.0, &a.1), (&b.0, &b.1), &all);
             }
             for e in &world.exits {
                 let vlans: Vec<String> = e.vlans.iter().map(u16::to_string).collect();
-                site.exit("core-router", &e.at.switch, &e.at.port, &vlans.join(","));
+                let (switch, port) = own(&e.at);
+                site.exit("core-router", &switch, &port, &vlans.join(","));
             }
         });
         site.write();
@@ -97,10 +129,15 @@ impl Site {
 
     /// Puts a HIL user and password in force.
     pub fn log_in(&mut self, user: &str, password: &str) {
-        let file = self.path("hil.password");
-        std::fs::write(&file, password).expect("the directory is ours");
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
+        self.secret("hil.password", password);
         let _ = writeln!(self.manager, "user = \"{user}\"\npassword-file = \"hil.password\"");
+    }
+
+    /// Writes a file that only its owner can read.
+    pub fn secret(&self, name: &str, content: &str) {
+        let file = self.path(name);
+        std::fs::write(&file, content).expect("the directory is ours");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("the file is ours");
     }
 
     /// Adds an exit to the scope.
@@ -131,6 +168,7 @@ impl Site {
         for (name, lines) in &self.switches {
             let _ = write!(text, "\n[switches.{name}]\n{lines}");
         }
+        let _ = write!(text, "\n{}", self.witness);
         text
     }
 
@@ -139,6 +177,7 @@ impl Site {
         let mut text = format!("domain = \"{DOMAIN}\"\n");
         for name in self.switches.keys() {
             let _ = writeln!(text, "[switches.{name}]");
+            text.push_str(self.scope_switches.get(name).map_or("", String::as_str));
         }
         text + &self.scope
     }

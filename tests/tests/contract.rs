@@ -77,6 +77,8 @@ fn the_demo_tells_its_story_and_leaves_the_files_named() {
         "log.begun",
         "scope.toml",
         "tampered",
+        // The neighbour's, whom nothing of the operator's reads.
+        "witness",
     ];
     assert_eq!(files, wanted.map(str::to_owned).into());
     let policy = std::fs::read_to_string(demo.path("policy.txt")).unwrap();
@@ -116,7 +118,7 @@ fn the_demo_tells_its_story_and_leaves_the_files_named() {
     assert_eq!(good["ok"], true);
     // Secrets are their owner's alone.
     for (path, (mode, _)) in listing(demo.dir.path()) {
-        if ["hil.password", "log.key"].iter().any(|f| path == Path::new(f)) {
+        if ["hil.password", "log.key", "witness/witness.key"].iter().any(|f| path == Path::new(f)) {
             assert_eq!(mode & 0o777, 0o600, "{}", path.display());
         }
     }
@@ -279,11 +281,14 @@ async fn every_command_speaks_json() {
         ("scope propose --out proposed.toml", 0),
         ("demo --once --dir demo", 0),
         ("init --origin a.example/x --dir another", 0),
+        ("witness init --name w.example/w --dir witness", 0),
         // What went wrong is JSON too.
         ("state --at 2001-01-01", 2),
         ("attest no-such-net", 2),
         ("audit --data nowhere", 2),
         ("init --origin a.example/x --dir another", 2),
+        ("witness init --name w.example/w --dir witness", 2),
+        ("witness --dir nowhere", 2),
         ("export --out data", 2),
     ] {
         for line in [format!("--json {words}"), format!("{words} --json")] {

@@ -677,6 +677,14 @@ fn configuration_keys() -> BTreeSet<String> {
         };
         keys.extend(fields.into_iter().map(|f| format!("{prefix}{f}")));
     }
+    for (holder, fields) in fields(&read("api/src/witnesses_config.rs")) {
+        let prefix = match holder.as_str() {
+            "WitnessConfig" => "witness.",
+            "Cosigner" => "witness.by.NAME.",
+            other => panic!("api/src/witnesses_config.rs has a new table {other}: name its keys here"),
+        };
+        keys.extend(fields.into_iter().map(|f| format!("{prefix}{f}")));
+    }
     assert!(keys.len() > 25, "only {keys:?}");
     keys
 }

@@ -66,8 +66,16 @@ pub(crate) fn status(config: &Config, as_json: bool) -> Result<Ending, Failure> 
         if let Some(trouble) = h["trouble"].as_str() {
             render::line(format!("ATTENTION: {trouble}\n"));
         }
+        for words in &health.witness_words {
+            render::line(format!("witnesses: {words}"));
+        }
         render::print(&networks(&rows));
         render::line(format!("\n{} entries, last poll {}", h["size"], text(&h["lastPoll"])));
+        let newest = &h["witnesses"]["newest"];
+        for by in newest["by"].as_array().into_iter().flatten() {
+            let (name, time) = (text(&by["name"]), text(&by["time"]));
+            render::line(format!("{} entries cosigned by {name} at {time}", newest["size"]));
+        }
     }
     let good = health.ok && !rows.is_empty() && rows.iter().all(|r| r["verdict"] == "isolated");
     Ok(if good { Ending::Fine } else { Ending::Amiss })
@@ -194,11 +202,14 @@ pub(crate) fn attest(config: &Config, args: cli::Attest, as_json: bool) -> Resul
         to: args.to,
         nonce: args.nonce,
     };
-    let made = app::answers(config)?.attest(&wish)?;
+    let answers = app::answers(config)?;
+    let made = answers.attest(&wish)?;
     let (attestation, evidence) = write(&args.out, &network, &made)?;
     let p = &made.statement.predicate;
     if as_json {
-        render::json(&json!({ "attestation": attestation, "evidence": evidence, "predicate": p }));
+        render::json(&json!({
+            "attestation": attestation, "evidence": evidence, "predicate": p, "caveat": answers.caveat(),
+        }));
     } else {
         render::line(format!(
             "{network}: {} from {} to {}, {} polls",
@@ -209,6 +220,12 @@ pub(crate) fn attest(config: &Config, args: cli::Attest, as_json: bool) -> Resul
         ));
         render::line(format!("wrote {} and {}", attestation.display(), evidence.display()));
         render::line("the evidence holds the network's slot keys: hand it to the network's projects only");
+        if let Some(to) = p.audited_to {
+            render::line(format!("an auditor has cosigned {to} entries of the log"));
+        }
+        if let Some(caveat) = answers.caveat() {
+            render::line(caveat);
+        }
     }
     Ok(Ending::Fine)
 }

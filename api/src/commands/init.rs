@@ -103,6 +103,19 @@ parallel = 64
 listen = "127.0.0.1:7478"
 # token-file = "http.token"
 
+# Who cosigns the log's checkpoints, so that it cannot tell two stories: whoever is independent of you, run
+# `isoledger witness`, and has this log's key on the list. Asked before anything is signed.
+# [witness]
+# period = "1m"
+# deadline = "10s"
+# fail-open = false      # true: sign although a required witness is silent; everybody will see it
+# short-period = false   # true: a period below a minute is meant
+# auditors = { carol = "auditor.example/carol+..." }
+# [witness.by.boston]
+# vkey = "witness.example/w1+..."
+# url = "https://witness.example/w1"
+# required = true
+
 [manager]
 kind = "hil"
 # Where HIL is, without /v0. Plain http to another host needs allow-plain-http = true.

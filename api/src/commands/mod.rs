@@ -6,8 +6,9 @@ mod check;
 pub(crate) mod init;
 mod poll;
 mod replay;
+pub(crate) mod witness;
 
-use crate::cli::{Cli, Command, Scope};
+use crate::cli::{Cli, Command, Scope, WitnessCommand};
 use crate::config::Config;
 use crate::failure::{Ending, Failure};
 use crate::{demo, service};
@@ -31,6 +32,10 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Audit(args) => audit::run(&global.config, &args, global.json),
         Command::Replay(args) => replay::run(&config()?, &args, global.json),
         Command::Export(args) => audit::export(&config()?, &args, global.json),
+        Command::Witness(args) => match args.command {
+            Some(WitnessCommand::Init(args)) => witness::init(&args, global.json),
+            None => runtime()?.block_on(witness::run(&args.run, global.json)),
+        },
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, global.json)),
     }
 }

@@ -6,14 +6,23 @@ use crate::config::Config;
 use crate::failure::{Ending, Failure, fail};
 use crate::render;
 use crate::service;
+use crate::witnesses::Witnesses;
+use isoledger_ledger::read::ReadLog as _;
 use serde_json::Value;
 
 pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failure> {
     let polled = if service::is_running(config) {
         service::ask_poll(config).await?
     } else {
-        let (mut engine, _) = app::engine(config, app::clock()?)?;
+        let witnesses = Witnesses::new(config)?;
+        let (mut engine, _) = app::engine(config, app::clock()?, &witnesses).await?;
         let polled = engine.poll().await?;
+        // Nobody else is going to.
+        let view = engine.ledger().view();
+        let brought = witnesses.inbox(&view.keys());
+        for note in brought.into_iter().chain(witnesses.round(&view).await?) {
+            service::archive(&mut engine, &note)?;
+        }
         answers::polled(&polled)
     };
     show(&polled, as_json)

@@ -3,6 +3,8 @@
 
 use crate::failure::Failure;
 use crate::keys;
+use crate::witness::Server;
+use isoledger_core::note::VerifierKey;
 use isoledger_lab::Lab;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,12 +13,27 @@ use std::path::{Path, PathBuf};
 pub(crate) const ORIGIN: &str = "audit.example/lab";
 pub(crate) const DOMAIN: &str = "lab";
 
-/// Writes the files and gives the configuration's path.
-pub(crate) fn write(dir: &Path, lab: &Lab, listen: SocketAddr) -> Result<PathBuf, Failure> {
+/// The demo's witness, as the operator calls it and by its key's name.
+const WITNESS: (&str, &str) = ("neighbour", "witness.example/neighbour");
+
+/// A witness of somebody else's, who has put this log on its list.
+pub(crate) fn witness(dir: &Path) -> Result<Server, Failure> {
+    let log = keys::create(&dir.join("log.key"), ORIGIN)?;
+    crate::commands::witness::for_one_log(&dir.join("witness"), WITNESS.1, log.verifier())
+}
+
+/// Writes the files and gives the configuration's path. The key is there already, for the witness had to know it.
+pub(crate) fn write(
+    dir: &Path,
+    lab: &Lab,
+    listen: SocketAddr,
+    (witness, witness_at): (&VerifierKey, SocketAddr),
+) -> Result<PathBuf, Failure> {
     let io = |e: std::io::Error| Failure(format!("{}: {e}", dir.display()));
     let who = lab.credentials().ok_or_else(|| Failure("the lab's HIL has no administrator".into()))?;
     keys::write_secret(&dir.join("hil.password"), format!("{}\n", who.password).as_bytes()).map_err(io)?;
-    let signer = keys::create(&dir.join("log.key"), ORIGIN)?;
+    let signer = keys::load(&dir.join("log.key"), ORIGIN)?;
+    let name = WITNESS.0;
     let mut config = format!(
         r#"# The demo's configuration; `isoledger init` writes a commented one, docs/OPERATING.md explains every key.
 # The lab it names is gone when the demo ends; status, divergences, attest, audit and export go on working.
@@ -33,6 +50,15 @@ max-gap = "1m"
 
 [http]
 listen = "{listen}"
+
+# A neighbour's witness, asked before anything is signed. Every two seconds is for a demo only.
+[witness]
+period = "2s"
+short-period = true
+
+[witness.by.{name}]
+vkey = "{witness}"
+url = "http://{witness_at}"
 
 [manager]
 kind = "hil"
@@ -83,8 +109,10 @@ deadline = "10s"
     let policy = format!(
         "# What the tenants demand. Compare the key with the operator's out of band before you believe it.\n\
          log {}\n\
-         # No witness confirms times and history here, so both are the operator's word.\n\
-         quorum none\n\
+         # A witness whom the operator does not control confirms that there is one history, and its times.\n\
+         witness {name} {witness}\n\
+         quorum {name}\n\
+         witnessed-within 1m\n\
          max-gap 1m\n\
          network red-net domain {DOMAIN} project red vlan 100 exits exactly core-router\n\
          network blue-net domain {DOMAIN} project blue vlan 101 exits exactly core-router\n",

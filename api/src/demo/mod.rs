@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::failure::{Ending, Failure, fail};
 use crate::render;
 use crate::service::{self, Service};
+use crate::witnesses::Witnesses;
 use isoledger_lab::{Lab, World};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -42,11 +43,17 @@ pub(crate) async fn run(args: &cli::Demo, as_json: bool) -> Result<Ending, Failu
         Some(l) => l.local_addr()?,
         None => SocketAddr::from(([127, 0, 0, 1], args.port)),
     };
-    let path = files::write(&dir, &lab, listen)?;
+    // Somebody else's program, but for the demo: it is asked over HTTP like any other, and lives as long as this one.
+    let witness = files::witness(&dir)?;
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let witness_listener = service::bind("the witness's address", anywhere).await?;
+    let path = files::write(&dir, &lab, listen, (witness.key(), witness_listener.local_addr()?))?;
+    tokio::spawn(witness.serve(witness_listener, std::future::pending()));
     let config = Config::load(&path)?;
     let clock = app::clock()?;
-    let (engine, signer) = app::engine(&config, clock.clone())?;
-    let mut told = story::Story::new(&config, &lab, engine, as_json);
+    let witnesses = Witnesses::new(&config)?;
+    let (engine, signer) = app::engine(&config, clock.clone(), &witnesses).await?;
+    let mut told = story::Story::new(&config, &lab, engine, witnesses.clone(), as_json);
     told.tell().await?;
     let (engine, chapters) = told.end();
     if as_json {
@@ -60,7 +67,8 @@ pub(crate) async fn run(args: &cli::Demo, as_json: bool) -> Result<Ending, Failu
     }
     render::line(format!("  isoledger --config {} status", path.display()));
     let key = config.key();
-    let service = Service { engine, signer, clock, max_gap: config.poll.max_gap, key, token: None };
+    let max_gap = config.poll.max_gap;
+    let service = Service { engine, signer, clock, max_gap, key, token: None, witnesses };
     let period = Duration::from_millis(config.poll.period.millis());
     service.serve(listener, Some(period), stop).await?;
     lab.assert_only_reads();

@@ -9,25 +9,35 @@ use crate::engine::{Engine, Polled};
 use crate::failure::{Failure, fail};
 use crate::log::Log;
 use crate::render;
+use crate::service;
+use crate::witnesses::Witnesses;
 use isoledger_collectors::Clock;
 use isoledger_core::judge::Verdict;
 use isoledger_lab::Lab;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct Story<'a> {
     config: &'a Config,
     lab: &'a Lab,
     engine: Engine,
+    witnesses: Arc<Witnesses>,
     as_json: bool,
     chapters: Vec<Value>,
 }
 
 impl<'a> Story<'a> {
-    pub(crate) fn new(config: &'a Config, lab: &'a Lab, engine: Engine, as_json: bool) -> Story<'a> {
-        Story { config, lab, engine, as_json, chapters: Vec::new() }
+    pub(crate) fn new(
+        config: &'a Config,
+        lab: &'a Lab,
+        engine: Engine,
+        witnesses: Arc<Witnesses>,
+        as_json: bool,
+    ) -> Story<'a> {
+        Story { config, lab, engine, witnesses, as_json, chapters: Vec::new() }
     }
 
     pub(crate) fn end(self) -> (Engine, Vec<Value>) {
@@ -55,6 +65,11 @@ impl<'a> Story<'a> {
     async fn poll(&mut self, red: Verdict, blue: Verdict) -> Result<Polled, Failure> {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let polled = self.engine.poll().await?;
+        // The service does this at a period of its own; a story has not the time.
+        let Some(cosigned) = self.witnesses.round(&self.engine.ledger().view()).await? else {
+            return fail(format!("the witness did not cosign after poll {}", polled.seq));
+        };
+        service::archive(&mut self.engine, &cosigned)?;
         let verdict = |n: &str| polled.view.judged.get(n).map(|j| j.verdict);
         self.say(format!(
             "   poll {}: red-net {}, blue-net {}",
@@ -83,6 +98,7 @@ impl<'a> Story<'a> {
         let dir = self.config.dir.clone();
         self.say("A cloud in a box: HIL and two Open vSwitch switches, emulated over their real protocols on loopback.");
         self.say("Projects red (red-net, VLAN 100) and blue (blue-net, VLAN 101). Isoledger reads, and changes nothing.");
+        self.say("A neighbour's witness cosigns the log, and the tenants believe no time and no history without it.");
         self.say(format!("Everything it makes is in {}.", dir.display()));
 
         self.chapter("Two tenants, isolated");

@@ -1,4 +1,4 @@
-//! Reads every file under `tests/vectors/{note,checkpoint,merkle,tiles,dsse}` and holds the code to it.
+//! Reads every file under `tests/vectors/{note,checkpoint,witness,merkle,tiles,dsse}` and holds the code to it.
 //!
 //! A vector is one scenario: header lines `name: value`, a line `---`, then the bytes to the end of the file (with
 //! `form: hex`, hex digits and white space instead). `expect` is `ok` or the kind of refusal: the name of the error's
@@ -6,12 +6,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use isoledger_core::checkpoint::SignedCheckpoint;
+use isoledger_core::checkpoint::{Checkpoint, SignedCheckpoint};
 use isoledger_core::dsse::{self, Envelope};
 use isoledger_core::hash::Hash;
 use isoledger_core::merkle::{self, LeafIndex, RangeVerifier};
 use isoledger_core::note::{Note, RecordNote, VerifierKey};
 use isoledger_core::tiles::{self, TileKind, TilePath};
+use isoledger_core::witness::{self, AddCheckpoint, Refusal, Reply};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -166,6 +167,42 @@ fn checkpoints() {
             assert_eq!(cosigned.join(" "), v.opt("cosigned").unwrap_or_default(), "{}", v.name);
             Ok(())
         }));
+    });
+}
+
+#[test]
+fn witnesses() {
+    walk("witness", "witness", |v| {
+        let status = v.num("status") as u16;
+        match v.get("kind") {
+            "request" => {
+                let latest = v.opt("latest-size").map(|size| Checkpoint {
+                    origin: String::new(),
+                    size: size.parse().unwrap(),
+                    root: v.hash("latest-root"),
+                });
+                let keys = v.keys("log");
+                let decided = AddCheckpoint::parse(&v.body).map_err(Refusal::from).and_then(|request| {
+                    assert_eq!(request.to_string().as_bytes(), v.body, "{}", v.name);
+                    let origin = &request.checkpoint.head().origin;
+                    let keys: Vec<_> = keys.into_iter().filter(|k| k.name() == origin).collect();
+                    witness::decide(&request, &keys, latest.as_ref()).map(|lines| assert_eq!(lines.len(), 1))
+                });
+                assert_eq!(decided.as_ref().map_or_else(Refusal::status, |()| 200), status, "{}", v.name);
+                if let (Some(size), Err(refusal)) = (v.opt("conflict"), &decided) {
+                    assert_eq!(
+                        (refusal.content_type(), refusal.body()),
+                        (witness::SIZE_TYPE, format!("{size}\n"))
+                    );
+                }
+                v.judge(decided);
+            }
+            "answer" => {
+                let reply = Reply::read(status, v.opt("type"), &v.body);
+                assert_eq!(kind(&reply), v.get("expect"), "{}", v.name);
+            }
+            other => panic!("{}: {other}", v.name),
+        }
     });
 }
 
