@@ -414,6 +414,7 @@ fn meaning(file: &str, content: Content) -> Result<(Declared, Vec<Exit>), Source
         let node = name("a node", label)?;
         let at = format!("nodes.{}", quote(label.as_bytes()));
         let project = n.project.as_deref().map(|p| name(&format!("{at}.project"), p)).transpose()?;
+        declared.holders.extend(project.iter().map(|p| (node.clone(), p.clone())));
         for (label, nic) in &n.nics {
             let at = format!("{at}.nics.{}", quote(label.as_bytes()));
             let label = name("a nic", label)?;

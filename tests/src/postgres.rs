@@ -5,7 +5,7 @@ use crate::ovs::{Process, run, skip, until};
 use isoledger_lab::{ActionKind, SwitchKind, World};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -257,7 +257,7 @@ impl Postgres {
             line.clear();
             assert_ne!(out.read_line(&mut line).expect("psql prints"), 0, "psql ended: {sql}");
         }
-        Held { child, stdin: Some(stdin) }
+        Held { child, stdin: Some(stdin), out }
     }
 
     /// Every statement that the role ran, from the server's own log.
@@ -283,6 +283,8 @@ impl Drop for Postgres {
 pub struct Held {
     child: Child,
     stdin: Option<std::process::ChildStdin>,
+    // Kept, for psql fails when nobody takes what it prints.
+    out: BufReader<std::process::ChildStdout>,
 }
 
 impl Held {
@@ -291,6 +293,8 @@ impl Held {
         let mut stdin = self.stdin.take().expect("held once");
         writeln!(stdin, "{sql};\nCOMMIT;").expect("psql reads");
         drop(stdin);
+        let mut said = String::new();
+        self.out.read_to_string(&mut said).expect("psql prints UTF-8");
         assert!(self.child.wait().expect("psql ends").success(), "{sql}");
     }
 }

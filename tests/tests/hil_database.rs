@@ -253,7 +253,9 @@ async fn the_database_says_what_the_api_says() {
     w.begin_detach("node02", "eth0", "red-net").unwrap();
     w.begin_revert("sw2", "sw2p1").unwrap();
     w.begin_attach("node05", "eth0", "red-net", None).unwrap_err();
-    w.actions[1].status = ActionStatus::Error;
+    for action in w.actions.iter_mut().filter(|a| a.node == "node04") {
+        action.status = ActionStatus::Error;
+    }
     let headnodes = [
         Headnode {
             label: "head".into(),
@@ -377,7 +379,7 @@ async fn a_change_during_a_reading_is_seen_whole_or_not_at_all() {
             (waiting.trim() == "1").then_some(())
         });
         held.commit(
-            "DELETE FROM network_attachment; DELETE FROM nic; DELETE FROM node; DELETE FROM network_projects",
+            "DELETE FROM networking_action; DELETE FROM network_attachment; DELETE FROM nic; DELETE FROM network_projects",
         );
     });
     let (mut db, reading) = reading.await.unwrap();
@@ -659,4 +661,14 @@ async fn tls_is_verified() {
     let e =
         error(&mut HilDatabase::new(Settings { server, tls: Some(tls), ..settings(&plain) }).unwrap()).await;
     assert!(e.sentence.contains("does not offer TLS"), "{e}");
+}
+
+/// The page shows the role as the code has it.
+#[test]
+fn the_roles_sql_is_in_the_manual() {
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md")).unwrap();
+    assert!(manual.contains(tables::ROLE), "docs/OPERATING.md must hold:\n{}", tables::ROLE);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dialects/declared-file.md"));
+    let example = include_str!("../../collectors/fixtures/declared-file/site.toml");
+    assert!(page.unwrap().contains(example), "docs/dialects/declared-file.md must hold the example");
 }

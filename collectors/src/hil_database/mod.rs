@@ -291,6 +291,12 @@ fn words(what: &str, e: &tokio_postgres::Error) -> SourceError {
         }
         source = inner.source();
     }
+    if e.to_string() == "invalid configuration" {
+        // The library's word for a server that asks for what we were not given.
+        return SourceError::unreadable(format!(
+            "{what}: the server wants a password and none is configured"
+        ));
+    }
     if e.is_closed() {
         return SourceError::silent(format!("{what}: the server closed the connection"));
     }

@@ -349,6 +349,9 @@ impl<'a> Reader<'a> {
         for row in self.rows("node") {
             let Some((id, label)) = cell(row, 0).and_then(|id| labels.get_key_value(id)) else { continue };
             let project = self.follow("node", row, (2, "project_id"), true, |id| projects.get(id).copied());
+            if let Some(project) = project {
+                declared.holders.insert((*label).to_owned(), project.to_owned());
+            }
             nodes.insert(id, (label, project));
         }
         let mut nics = BTreeMap::new();
