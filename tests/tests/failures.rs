@@ -241,7 +241,6 @@ async fn a_scope_that_is_missing_or_of_other_switches_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "hangs now and then: under investigation"]
 async fn a_port_in_use_and_a_data_directory_already_open_are_refused() {
     let lab = lab().await;
     let mut site = Site::of_lab(&lab);
@@ -252,13 +251,9 @@ async fn a_port_in_use_and_a_data_directory_already_open_are_refused() {
     assert!(!site.data().exists(), "no log was begun");
     drop(taken);
     let running = site.serve();
+    // Whichever was first, this poll or the one a service begins with: the next is due an hour after the last, and from
+    // now on nothing moves by itself. Where this one was first, there is no other.
     running.poll();
-    // Genesis, the scope, the poll asked for and the one a service begins with: from now on nothing moves by itself.
-    let deadline = Instant::now() + LIMIT;
-    while running.get("/healthz").unwrap().json()["size"] != 4 {
-        assert!(Instant::now() < deadline, "{}", running.get("/healthz").unwrap().text());
-        std::thread::sleep(Duration::from_millis(5));
-    }
     // A second service on another port must not write the same log.
     site.listen = "127.0.0.1:0".into();
     site.write();
