@@ -94,7 +94,7 @@ pub(super) fn respond(hardware: &Hardware, account: &Account, request: &Request)
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let path = decode(path, false);
     let has = |wanted: &str| query.split('&').any(|q| q == wanted);
-    let (deep, defaults) = (has("deep"), has("with-defaults"));
+    let (deep, defaults) = (has("deep") || hardware.rest.deep_lists, has("with-defaults"));
     let Some(path) = path.strip_prefix(ROOT) else { return Answer::error(404, "Not Found") };
     let ports = || hardware.config().ports.iter().filter_map(|p| Some((p, path_name(&p.name)?)));
     match path.trim_matches('/') {
@@ -162,6 +162,17 @@ fn show(hardware: &Hardware, command: &str) -> String {
         ["vlan"] => vlans(hardware),
         ["monitor", "session"] => sessions(hardware),
         ["ip", "interface", "brief"] => addresses(hardware),
+        ["ipv6", "interface", "brief"] => addresses6(hardware),
+        ["sflow"] => {
+            let state = if hardware.config().sflow { "enabled" } else { "disabled" };
+            format!(
+                "sFlow services are {state}\nEgress Management Interface sFlow services are disabled\n\
+                 Global default sampling rate: 32768\nGlobal default counter polling interval: 20\n\
+                 Global default extended maximum header size: 128 bytes\nGlobal extended information enabled: none\n\
+                 {} collectors configured\n",
+                u8::from(hardware.config().sflow)
+            )
+        }
         ["version"] => format!(
             "Dell Real Time Operating System Software\nDell Operating System Version:  2.0\n\
              Dell Application Software Version:  {}\nSystem Type: S3048-ON\n",
@@ -365,11 +376,27 @@ fn sessions(hardware: &Hardware) -> String {
     out
 }
 
+/// Only interfaces with an IPv6 address are listed.
+fn addresses6(hardware: &Hardware) -> String {
+    let config = hardware.config();
+    let mut out = String::new();
+    let ports = config.ports.iter().map(|p| (p.name.clone(), p.ip.as_deref(), p.admin_down));
+    let vlans = config.vlans.iter().map(|(id, v)| (format!("Vlan {id}"), v.ip.as_deref(), v.inactive));
+    for (name, ip, down) in ports.chain(vlans) {
+        if let Some(ip) = ip.filter(|ip| ip.contains(':')) {
+            let state = if down { "administratively down/down" } else { "up/up" };
+            out.push_str(&format!("{name:<25} [{state}]\n          {ip}\n"));
+        }
+    }
+    out
+}
+
 fn addresses(hardware: &Hardware) -> String {
     let config = hardware.config();
     let mut out =
         "Interface                 IP-Address       OK  Method Status                Protocol\n".to_owned();
     let mut line = |name: &str, ip: Option<&str>, down: bool, up: bool| {
+        let ip = ip.filter(|ip| !ip.contains(':'));
         let address = ip.map_or("unassigned", |ip| ip.split('/').next().unwrap_or(ip));
         let (ok, state, protocol) = match (down, up) {
             (true, _) => ("NO", "administratively down", "down"),

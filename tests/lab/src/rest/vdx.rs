@@ -7,7 +7,7 @@
 use super::server::{Answer, Asked};
 use super::xml::Element;
 use crate::http::{Request, decode};
-use crate::world::{ClassifiedBy, Hardware, HwConfig, HwPort, PortMode, VlanList};
+use crate::world::{ClassifiedBy, Hardware, HwConfig, HwPort, PortMode, PortProfile, VlanList};
 
 const ROOT: &str = "/rest/config/running";
 const INTERFACE: &str = "urn:brocade.com:mgmt:brocade-interface";
@@ -66,7 +66,6 @@ pub(super) fn respond(hardware: &Hardware, request: &Request) -> Answer {
         ["port-profile", ref rest @ ..] => {
             let profiles: Vec<Element> = profiles(config).collect();
             match rest {
-                [] if profiles.is_empty() => Answer::error(404, "Not Found"),
                 [] => documents(&profiles, ROOT, PROFILE),
                 [name, rest @ ..] => match profiles.into_iter().find(|p| has_name(p, name)) {
                     Some(profile) => descend(profile, ROOT, rest, PROFILE),
@@ -111,18 +110,21 @@ fn has_name(element: &Element, name: &str) -> bool {
 /// Follows the rest of a path and answers with every resource it leads to.
 fn descend(from: Element, parent: &str, path: &[&str], namespace: &str) -> Answer {
     let (mut here, mut parent) = (vec![from], parent.to_owned());
+    // After the name of a list comes a key: `session/1`.
+    let mut listed = false;
     for segment in path {
+        if listed && let Some(one) = here.iter().find(|e| has_name(e, segment)) {
+            here = vec![one.clone()];
+            listed = false;
+            continue;
+        }
+        // Of two resources that share a name, the one that goes on.
         let Some(step) = here.iter().find(|e| !e.children().is_empty()).or(here.first()).cloned() else {
             break;
         };
         parent = step.path(&parent);
         here = step.children().iter().filter(|c| c.name == *segment).cloned().collect();
-        if here.is_empty() {
-            // An entry of a list by its key: `session/1`.
-            if let Some(one) = step.children().iter().find(|c| has_name(c, segment)) {
-                here = vec![one.clone()];
-            }
-        }
+        listed = here.iter().any(|e| e.key.is_some());
     }
     if here.is_empty() { Answer::error(404, "Not Found") } else { documents(&here, &parent, namespace) }
 }
@@ -296,8 +298,12 @@ fn monitor(config: &HwConfig) -> Element {
     Element::of("monitor", sessions.collect()).within(SPAN)
 }
 
+/// The profiles, and first the one that every switch has. It lets every VLAN in, on ports to which it is applied.
 fn profiles(config: &HwConfig) -> impl Iterator<Item = Element> + '_ {
-    config.profiles.iter().map(|profile| {
+    let default =
+        PortProfile { name: "default".to_owned(), active: false, allowed: VlanList::All, macs: Vec::new() };
+    let always = (!config.profiles.iter().any(|p| p.name == "default")).then_some(default);
+    always.into_iter().chain(config.profiles.iter().cloned()).map(|profile| {
         let vlan = match &profile.allowed {
             VlanList::All => Element::flag("all", true),
             VlanList::None => Element::flag("none", true),

@@ -296,7 +296,7 @@ pub struct HwVlan {
     pub name: String,
     /// `shutdown` or suspended.
     pub inactive: bool,
-    /// The address of its routed interface, with the length of the prefix. Two such VLANs and `ip_routing` make a router.
+    /// The address (IPv4 or IPv6) of its routed interface, with the length of the prefix. Two such VLANs and `ip_routing` make a router.
     pub ip: Option<String>,
     /// RSPAN: what is in it is copied from elsewhere.
     pub remote_span: bool,
@@ -384,6 +384,8 @@ pub struct HwConfig {
     pub dot1x: bool,
     /// OpenFlow.
     pub openflow: bool,
+    /// sFlow: samples of frames are sent to a collector.
+    pub sflow: bool,
     /// Nexus: `vlan dot1q tag native`.
     pub tag_native: bool,
     /// VLANs by MAC address, protocol or subnet.
@@ -438,6 +440,8 @@ pub struct RestStyle {
     pub collections: bool,
     /// NOS: flags that are false are shown too.
     pub defaults: bool,
+    /// OS 9: a list shows what is in its entries without being asked for depth.
+    pub deep_lists: bool,
 }
 
 /// Which VLANs a port carries, as far as its configuration decides: the lab's own view, for tests to compare with.

@@ -227,6 +227,41 @@ async fn a_list_of_a_type_has_every_port_of_it_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_vdx_shows_sessions_routes_and_profiles() {
+    let lab = lab().await;
+    let root = "/rest/config/running";
+    let empty = get(&lab, "vdx-0", &format!("{root}/monitor")).await.body;
+    assert!(
+        empty.starts_with("<monitor xmlns=\"urn:brocade.com:mgmt:brocade-span\"")
+            && !empty.contains("session")
+    );
+    assert_eq!(get(&lab, "vdx-0", &format!("{root}/rbridge-id/1/interface/Ve")).await.status, 404);
+    let profiles = get(&lab, "vdx-0", &format!("{root}/port-profile")).await.body;
+    assert_eq!((leaf(&profiles, "name"), leaf(&profiles, "all")), (Some("default"), Some("true")));
+    lab.edit(|w| {
+        let switch = w.hardware_mut("vdx-0").unwrap();
+        switch.add_span(SpanSession {
+            id: 1,
+            source_ports: vec!["TenGigabitEthernet 1/0/1".into()],
+            destination: Some("TenGigabitEthernet 1/0/4".into()),
+            ..SpanSession::default()
+        });
+        switch.add_vlan(100).ip = Some("10.0.0.1/24".into());
+        switch.port_mut("TenGigabitEthernet 1/0/2").unwrap().profile_port = true;
+    });
+    let session = get(&lab, "vdx-0", &format!("{root}/monitor/session/1")).await.body;
+    assert_eq!(leaf(&session, "src-tengigabitethernet-val"), Some("1/0/1"));
+    assert_eq!(leaf(&session, "dest-tengigabitethernet-val"), Some("1/0/4"));
+    let routed = get(&lab, "vdx-0", &format!("{root}/rbridge-id/1/interface/Ve")).await.body;
+    assert_eq!((leaf(&routed, "name"), leaf(&routed, "shutdown")), (Some("100"), Some("false")));
+    let port = get(&lab, "vdx-0", &ten("1/0/2", "")).await.body;
+    assert!(
+        port.contains("<port-profile-port xmlns=\"urn:brocade.com:mgmt:brocade-port-profile\">true<"),
+        "{port}"
+    );
+}
+
+#[tokio::test]
 async fn text_from_people_stays_text() {
     let lab = lab().await;
     let evil = "</description><switchport>&vdx-0# \"";
@@ -358,12 +393,21 @@ async fn os9_shows_sessions_addresses_and_bundles() {
             ..SpanSession::default()
         });
         switch.add_vlan(100).ip = Some("10.0.0.1/24".into());
+        switch.add_vlan(101).ip = Some("2001:db8::1/64".into());
+        switch.config_mut().sflow = true;
         switch.add_aggregate(7, &["GigabitEthernet 1/2"]).unwrap();
     });
     let sessions = show(&lab, "monitor session").await;
     assert!(sessions.contains("1  Gi 1/1          Gi 1/4 "), "{sessions}");
     let addresses = show(&lab, "ip interface brief").await;
     assert!(addresses.contains("Vlan 100                  10.0.0.1 "), "{addresses}");
+    assert!(addresses.contains("Vlan 101                  unassigned "), "{addresses}");
+    let six = show(&lab, "ipv6 interface brief").await;
+    assert!(
+        six.contains("Vlan 101 ") && six.contains("2001:db8::1/64") && !six.contains("Vlan 100"),
+        "{six}"
+    );
+    assert!(show(&lab, "sflow").await.starts_with("sFlow services are enabled\n"));
     let bundles = show(&lab, "interfaces port-channel brief").await;
     assert!(bundles.contains("L   7 ") && bundles.contains("Gi 1/2     (Up)"), "{bundles}");
     let ports = show(&lab, "interfaces switchport").await;
