@@ -232,7 +232,7 @@ impl Answers {
                 "conforms": n.conforms,
                 "public": n.public,
                 "findings": n.findings.iter().map(|f| json!({
-                    "finding": f.finding, "at": f.place.to_string(), "class": f.finding.class(),
+                    "finding": f.finding, "at": f.place.to_string(), "class": f.finding.class(), "passed": f.passed,
                 })).collect::<Vec<_>>(),
                 "exits": n.exits,
                 "notAssessed": n.not_assessed,
@@ -285,6 +285,7 @@ impl Answers {
                     o.insert("finding".into(), json!(d.finding()));
                     o.insert("at".into(), json!(d.place().to_string()));
                     o.insert("class".into(), json!(d.class()));
+                    o.insert("passed".into(), json!(d.key.passed));
                     o.insert("touches".into(), json!(all.networks_of(d)));
                 }
                 v

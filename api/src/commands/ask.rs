@@ -45,10 +45,11 @@ pub(crate) fn networks(rows: &[Value]) -> String {
     for r in rows {
         for f in r["findings"].as_array().into_iter().flatten() {
             out.push_str(&format!(
-                "  {}: {} at {}\n",
+                "  {}: {} at {}{}\n",
                 text(&r["network"]),
                 text(&f["finding"]),
-                text(&f["at"])
+                text(&f["at"]),
+                passed(f)
             ));
         }
     }
@@ -104,12 +105,21 @@ pub(crate) fn divergence_lines(rows: &[Value]) -> String {
         let networks: Vec<String> = d["touches"].as_array().into_iter().flatten().map(text).collect();
         let state = if d["open"] == true { "OPEN" } else { "closed" };
         out.push_str(&format!(
-            "{state}  {} at {}, VLANs {}, touching {}\n",
+            "{state}  {} at {}{}, VLANs {}, touching {}\n",
             text(&d["finding"]),
             text(&d["at"]),
+            passed(d),
             text(&d["vlans"]),
             if networks.is_empty() { "no network".to_owned() } else { networks.join(", ") }
         ));
+        if let Some(claim) = d["claim"].as_object() {
+            let moment = |name| claim.get(name).map_or("-".into(), text);
+            out.push_str(&format!(
+                "  there  from {} to {}, as the switch told\n",
+                moment("from"),
+                moment("to")
+            ));
+        }
         out.push_str(&format!("  began  {}\n", interval(&d["onset"])));
         if !d["closed"].is_null() {
             out.push_str(&format!("  ended  {}\n", interval(&d["closed"])));
@@ -119,6 +129,11 @@ pub(crate) fn divergence_lines(rows: &[Value]) -> String {
         }
     }
     out
+}
+
+// Said of what was there between two readings and at neither.
+fn passed(finding: &Value) -> &'static str {
+    if finding["passed"] == true { " between two readings" } else { "" }
 }
 
 // "after A, not after B; cause: C", with what was blind in between.
