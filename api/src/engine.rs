@@ -154,7 +154,7 @@ impl Engine {
         };
         let mut explained = BTreeSet::new();
         let (look, answered) = self.look_twice(&mut readings, before.as_ref(), &mut explained).await?;
-        self.hold(&readings, &explained, before);
+        self.hold(&readings, &look, &explained, before);
         readings.ended = self.clock.now();
         let seq = self.ledger.next_seq();
         let mut prepared = self.recorder.prepare(&readings, look, seq, &mut entropy);
@@ -184,8 +184,20 @@ impl Engine {
 
     // Has the switches tell again of what this poll cannot judge, and remembers what was declared when that gap began.
     // What the cloud manager may have done itself stays so, however often it is told.
-    fn hold(&mut self, readings: &Readings, explained: &BTreeSet<PortId>, before: Option<InForce>) {
-        let moving: BTreeSet<PortId> = readings.moving.difference(explained).cloned().collect();
+    fn hold(
+        &mut self,
+        readings: &Readings,
+        look: &Look,
+        explained: &BTreeSet<PortId>,
+        before: Option<InForce>,
+    ) {
+        let mut moving: BTreeSet<PortId> = readings.moving.difference(explained).cloned().collect();
+        // A change that excuses nothing any more: what passed was found, and is not to be found again.
+        for dispute in disputes::disputes(look.view()).keys() {
+            if let Dispute::Passed(_, id) = dispute {
+                moving.remove(id);
+            }
+        }
         let failed = readings.manager_failure.is_some();
         let mut held = BTreeMap::new();
         for name in disputes::untold(&moving, failed, &observed(readings)) {

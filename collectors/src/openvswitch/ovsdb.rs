@@ -230,12 +230,13 @@ impl Session {
         let task = tokio::spawn(serve(io, incoming, place.clone(), watch.clone()));
         let watch = watch.clone();
         let mut session = Session { calls, task, next_id: 1, place, watch, auth, certificate, refused: None };
-        // A server that refuses is read all the same, and nothing is claimed of what it does in between.
+        // A server that refuses is read all the same, and nothing is claimed of what it does in between. One that is no
+        // server of OVSDB, or will not have us, ends the session.
         if let Err(e) = session.call(WATCH, MONITOR, deadline).await {
-            match e.kind {
-                Failure::Silent => return Err(e),
-                _ => session.refused = Some(e.sentence),
+            if e.kind == Failure::Silent || session.is_closed() {
+                return Err(e);
             }
+            session.refused = Some(e.sentence);
         }
         Ok(session)
     }
