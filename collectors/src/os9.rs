@@ -11,8 +11,8 @@
 //!
 //! # Trust
 //! The text of a command comes wrapped in XML, so a cut on the way is noticed; a line that the switch's own command
-//! line lost is not. So the command that counts is sent twice, before and after all others, and a port about which
-//! the two answers differ is unreadable; each must end with the prompt. The page is `docs/dialects/dell-os9.md`.
+//! line lost is not. So every command is sent twice: a port about which the two answers differ is unreadable, and what
+//! either answer shows of a bypass is there. Each must end with the prompt. The page is `docs/dialects/dell-os9.md`.
 
 use crate::classes::Classes;
 use crate::dialect::{Dialect, Reach, WebSettings};
@@ -31,8 +31,8 @@ pub const VERSION: u32 = 1;
 
 /// Where a show command is sent to, by POST.
 pub const CLI: &str = "/api/running/dell/_operations/cli";
-/// Every interface with its settings, defaults included: which are shut down.
-pub const INTERFACES: &str = "/api/running/dell/interfaces?with-defaults";
+/// Every interface with its settings, nested ones and defaults included: which are shut down.
+pub const INTERFACES: &str = "/api/running/dell/interfaces?deep&with-defaults";
 /// One interface, for switches that do not serve the list. The backslash at the end of the name is the switch's own.
 pub const INTERFACE: &str = "/api/running/dell/interfaces/interface/{interface}%5C?with-defaults";
 
@@ -46,6 +46,9 @@ pub const ROUTES6: &str = "ipv6 interface brief";
 pub const SESSIONS: &str = "monitor session";
 /// Whether samples of frames are sent away.
 pub const SFLOW: &str = "sflow";
+
+/// All of them, in the order in which they are sent, twice.
+const COMMANDS: [&str; 5] = [SWITCHPORT, ROUTES, ROUTES6, SESSIONS, SFLOW];
 
 /// More ports than any switch of this family has.
 const MAX_PORTS: usize = 4096;
@@ -116,7 +119,7 @@ pub const OS9: Dialect = Dialect {
     version: VERSION,
     title: "Dell Networking OS9 (S3048-ON)",
     sends: &[
-        "GET /api/running/dell/interfaces?with-defaults",
+        "GET /api/running/dell/interfaces?deep&with-defaults",
         "GET /api/running/dell/interfaces/interface/{interface}%5C?with-defaults",
         "POST /api/running/dell/_operations/cli <input><show-command>interfaces switchport</show-command></input>",
         "POST /api/running/dell/_operations/cli <input><show-command>ip interface brief</show-command></input>",
@@ -148,14 +151,11 @@ impl Os9 {
 
     async fn gather(&self, deadline: Instant) -> Vec<Exchange> {
         let mut gathering = Gathering::new(&self.web, keep, deadline);
-        if !gathering.ask(vec![show(SWITCHPORT)]).await {
+        let list = get(INTERFACES.into());
+        if !gathering.ask(COMMANDS.map(show).into_iter().chain([list.clone()]).collect()).await {
             return gathering.exchanges;
         }
-        let rest = [ROUTES, ROUTES6, SESSIONS, SFLOW].map(show).into_iter().chain([get(INTERFACES.into())]);
-        if !gathering.ask(rest.collect()).await {
-            return gathering.exchanges;
-        }
-        if gathering.status(&get(INTERFACES.into())) != Some(200) {
+        if gathering.status(&list) != Some(200) {
             let asked = show(SWITCHPORT).asked();
             let ports =
                 gathering.exchanges.iter().find(|x| x.asked == asked).map(ports_of).unwrap_or_default();
@@ -164,7 +164,7 @@ impl Os9 {
                 return gathering.exchanges;
             }
         }
-        gathering.ask(vec![show(SWITCHPORT)]).await;
+        gathering.ask(COMMANDS.map(show).into()).await;
         gathering.exchanges
     }
 }
@@ -257,11 +257,18 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     {
         record.1.judge(record.0, &mut classes);
     }
-    let routes = answers.text(ROUTES);
-    shutdown(&answers, routes.as_deref().ok(), &mut observed);
+    let routes = answers.texts(ROUTES);
+    shutdown(&answers, &routes, &mut observed);
     bundles(&mut observed);
-    routing(routes, answers.text(ROUTES6), &mut classes);
-    mirrors(answers.text(SESSIONS), answers.text(SFLOW), &observed, &mut classes);
+    // What either answer shows is there; only what neither shows is not.
+    classes.read(BypassClass::Routing);
+    classes.read(BypassClass::Mirror);
+    for (routes, routes6) in routes.into_iter().zip(answers.texts(ROUTES6)) {
+        routing(routes, routes6, &mut classes);
+    }
+    for (sessions, sflow) in answers.texts(SESSIONS).into_iter().zip(answers.texts(SFLOW)) {
+        mirrors(sessions, sflow, &observed, &mut classes);
+    }
     for (class, why) in [
         (BypassClass::Flows, "OpenFlow instances, access lists and policies are not asked for"),
         (BypassClass::Controller, "OpenFlow controllers are not asked for"),
@@ -299,19 +306,19 @@ impl<'a> Answers<'a> {
         self.exchanges.iter().filter(move |x| x.asked == asked)
     }
 
-    /// What a command printed, or why that is not known.
-    fn text(&self, command: &'static str) -> Result<String, String> {
-        let answer = self.all(command).next().ok_or_else(|| format!("show {command} was not sent"))?;
-        output(answer).map_err(|why| format!("show {command}: {why}"))
+    /// What a command printed both times, or why that is not known.
+    fn texts(&self, command: &'static str) -> [Result<String, String>; 2] {
+        let mut answers = self.all(command);
+        [answers.next(), answers.next()].map(|answer| {
+            let answer = answer.ok_or_else(|| format!("show {command} was not answered twice"))?;
+            output(answer).map_err(|why| format!("show {command}: {why}"))
+        })
     }
 
     /// Exchanges that this reader never makes.
     fn strangers(&self, observed: &mut Observed) {
-        let known: Vec<String> = [SWITCHPORT, ROUTES, ROUTES6, SESSIONS, SFLOW]
-            .map(|c| show(c).asked())
-            .into_iter()
-            .chain([get(INTERFACES.into()).asked()])
-            .collect();
+        let known: Vec<String> =
+            COMMANDS.map(|c| show(c).asked()).into_iter().chain([get(INTERFACES.into()).asked()]).collect();
         for exchange in self.exchanges {
             if !known.contains(&exchange.asked) && interface_asked(&exchange.asked).is_none() {
                 observed.anomalies.push(note(&exchange.asked, "found a question this reader never asks"));
@@ -325,7 +332,8 @@ fn output(answer: &Exchange) -> Result<String, String> {
     if answer.status != Some(200) {
         return Err(format!("found the status {}; 200 was expected", answer.status.unwrap_or(0)));
     }
-    let tree = xml::parse(&answer.answer)?;
+    let text = xml::rooted(&answer.answer)?;
+    let tree = xml::parse(&text)?;
     let root = tree.root_element();
     if !is(root, "output") {
         return Err(format!("found <{}>; <output> was expected", xml::name(root)));
@@ -676,14 +684,15 @@ fn interface_asked(asked: &str) -> Option<String> {
 }
 
 /// Adds what was read of `shutdown`. A port counts as down only when nothing speaks against it.
-fn shutdown(answers: &Answers<'_>, routes: Option<&str>, observed: &mut Observed) {
+fn shutdown(answers: &Answers<'_>, routes: &[Result<String, String>; 2], observed: &mut Observed) {
     let mut down: BTreeMap<String, Option<bool>> = BTreeMap::new();
     for exchange in answers.exchanges.iter().filter(|x| x.status == Some(200)) {
         let one = interface_asked(&exchange.asked);
         if one.is_none() && exchange.asked.strip_prefix("GET ") != Some(INTERFACES) {
             continue;
         }
-        let Ok(tree) = xml::parse(&exchange.answer) else { continue };
+        let Ok(text) = xml::rooted(&exchange.answer) else { continue };
+        let Ok(tree) = xml::parse(&text) else { continue };
         for interface in tree.descendants().filter(|n| is(*n, "interface")) {
             let named = only(interface, "name").ok().flatten().and_then(|n| leaf(n).ok());
             let port = match (&one, named.as_deref().map(from_url)) {
@@ -702,20 +711,10 @@ fn shutdown(answers: &Answers<'_>, routes: Option<&str>, observed: &mut Observed
             down.entry(port).and_modify(|d| *d = d.filter(|_| *d == said)).or_insert(said);
         }
     }
-    // Only an answer that has its head and its end says something by what it lacks.
-    let brief: Option<BTreeMap<String, bool>> =
-        routes.and_then(complete).filter(|lines| lines.iter().any(|l| is_brief_head(l))).map(|lines| {
-            let line = |line| {
-                let (name, _, rest) = brief_line(line)?;
-                Some((name, rest.contains("administratively down")))
-            };
-            lines.into_iter().filter_map(line).collect()
-        });
+    let briefs: Vec<BTreeMap<String, bool>> =
+        routes.iter().filter_map(|r| brief(r.as_deref().ok()?)).collect();
     for (port, said) in down {
-        let said = match (said, &brief) {
-            (Some(true), Some(brief)) if brief.get(&port) != Some(&true) => None,
-            _ => said,
-        };
+        let said = said.filter(|down| !down || briefs.iter().all(|b| b.get(&port) == Some(&true)));
         match observed.ports.get_mut(&port) {
             Some(PortReading::Read(state)) => state.admin_down = said,
             Some(PortReading::Unreadable { .. }) => {}
@@ -726,6 +725,17 @@ fn shutdown(answers: &Answers<'_>, routes: Option<&str>, observed: &mut Observed
             }
         }
     }
+}
+
+/// Which interfaces `show ip interface brief` says are administratively down; `None` for an answer without its head or
+/// its end, which says nothing by what it lacks.
+fn brief(text: &str) -> Option<BTreeMap<String, bool>> {
+    let lines = complete(text).filter(|lines| lines.iter().any(|l| is_brief_head(l)))?;
+    let line = |line| {
+        let (name, _, rest) = brief_line(line)?;
+        Some((name, rest.contains("administratively down")))
+    };
+    Some(lines.into_iter().filter_map(line).collect())
 }
 
 /// Tells every bundle its members, and makes a member unreadable whose bundle was not read.
@@ -772,7 +782,6 @@ fn brief_line(line: &str) -> Option<(String, &str, &str)> {
 
 fn routing(routes: Result<String, String>, routes6: Result<String, String>, classes: &mut Classes) {
     let class = BypassClass::Routing;
-    classes.read(class);
     match routes.as_deref().map(complete) {
         Err(why) => classes.unread(class, why),
         Ok(None) => classes.unread(class, format!("show {ROUTES}: the answer may be cut off")),
@@ -823,7 +832,6 @@ fn mirrors(
     classes: &mut Classes,
 ) {
     let class = BypassClass::Mirror;
-    classes.read(class);
     match sessions.as_deref().map(complete) {
         Err(why) => classes.unread(class, why),
         Ok(None) => classes.unread(class, format!("show {SESSIONS}: the answer may be cut off")),
@@ -838,7 +846,7 @@ fn mirrors(
                     let what =
                         format!("monitor session {} copies {}", cut(session), cut(&from.unwrap_or_default()));
                     classes.dirty(class, &vlans, what);
-                } else if !(packed.starts_with("SessionID")
+                } else if !((packed.starts_with("SessionID") || packed.starts_with("SessID"))
                     || packed.chars().all(|c| c == '-')
                     || packed.ends_with(&squeezed(SESSIONS)))
                 {

@@ -11,14 +11,16 @@
 //! Where that decides, the port is unreadable or the class is not read.
 //!
 //! # Trust
-//! An element that is missing looks like a default. So every interface is asked for twice, by its type and in the
-//! list of all interfaces, and one about which the two answers differ is unreadable. The page is
-//! `docs/dialects/brocade-vdx.md`.
+//! An element that is missing looks like a default. So everything is asked for twice: an interface about which the two
+//! answers differ is unreadable, and what either answer shows of a bypass is there. The list of all interfaces tells
+//! of those whose type is not read. The page is `docs/dialects/brocade-vdx.md`.
 
 use crate::classes::Classes;
 use crate::dialect::{Dialect, Reach, WebSettings};
 use crate::net::web::{Gathering, Request, SWITCH_MANNERS, Web, refusal};
-use crate::net::xml::{self, children, flag, is, leaf, name, no_text, only, says_something};
+use crate::net::xml::{
+    self, children, flag, is, leaf, name, no_text, only, says_something, turns_something_on,
+};
 use crate::{Clock, Evidence, Exchange, Pending, Reading, SourceError, SwitchReader};
 use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState, Reader, Window};
 use isoledger_core::{VlanId, VlanSet};
@@ -31,7 +33,7 @@ pub const DIALECT: &str = "brocade-vdx";
 /// The parser's version; moves when the same evidence may read differently.
 pub const VERSION: u32 = 1;
 
-/// Every interface of every type, for comparison with the lists by type.
+/// The names of the interfaces of every type, for comparison with the lists by type.
 pub const INTERFACES: &str = "/rest/config/running/interface";
 /// The interfaces of one type.
 pub const INTERFACES_OF: &str = "/rest/config/running/interface/{type}";
@@ -60,7 +62,7 @@ pub const TYPES: [&str; 5] = [
 const NO_PORTS: [&str; 7] =
     ["vlan", "ve", "loopback", "management", "fcoe", "fibrechannel", "interface-vlan"];
 /// Names of elements that only group interfaces.
-const GROUPS: [&str; 4] = ["interface", "interface-vlan", "collection", "data"];
+const GROUPS: [&str; 5] = ["interface", "interface-vlan", "collection", "data", xml::ROOT];
 
 /// The most interface types that are asked for, and the most switches of a fabric.
 const MAX_TYPES: usize = 16;
@@ -203,20 +205,19 @@ impl Vdx {
         let mut gathering = Gathering::new(&self.web, |_, answer| xml::keep(answer), deadline);
         let lists: Vec<Request> =
             self.types.iter().map(|t| get(INTERFACES_OF.replace("{type}", t))).collect();
+        let once = [get(MONITOR.into()), get(OVERLAY.into())];
         let mut first = vec![get(INTERFACES.into())];
-        first.extend(lists.iter().cloned());
-        first.extend([get(MONITOR.into()), get(OVERLAY.into())]);
+        first.extend(lists.iter().chain(&once).cloned());
         if gathering.ask(first).await {
-            // Where the list of everything is not served, the lists by type are asked for a second time.
-            let again =
-                if gathering.status(&get(INTERFACES.into())) == Some(200) { Vec::new() } else { lists };
             let (rbridges, profiles) = {
                 let views = Views::of(&gathering.exchanges);
                 (views.rbridges(), views.has_profiles())
             };
-            let ve = rbridges.iter().map(|r| get(VE_OF.replace("{rbridge}", &r.to_string())));
+            let ve: Vec<Request> =
+                rbridges.iter().map(|r| get(VE_OF.replace("{rbridge}", &r.to_string()))).collect();
             let profiles = profiles.then(|| get(PROFILES.into()));
-            gathering.ask(again.into_iter().chain(ve).chain(profiles).collect()).await;
+            let again = ve.iter().chain(&lists).chain(&once).chain(&ve).cloned();
+            gathering.ask(again.chain(profiles).collect()).await;
         }
         gathering.exchanges
     }
@@ -262,7 +263,8 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
         return Err(refused);
     }
     let views = Views::of(&evidence.exchanges);
-    if views.by_type.ports.is_empty() && views.other.ports.is_empty() && views.anomalies.is_empty() {
+    let lists = [Some(&views.one), Some(&views.other), views.index.as_ref()];
+    if lists.into_iter().flatten().all(|v| v.ports.is_empty()) && views.anomalies.is_empty() {
         return Err(SourceError::unreadable(format!(
             "GET {INTERFACES_OF}: the switch has no interface of the types {}; check `url` and `interface-types`",
             views.types.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
@@ -279,18 +281,26 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     ] {
         classes.read(class);
     }
-    let profiles = views.has_profiles().then(|| profile_vlans(answer(&evidence.exchanges, PROFILES)));
-    let names: BTreeSet<&String> = views.by_type.ports.keys().chain(views.other.ports.keys()).collect();
+    let profiles = views.has_profiles().then(|| profile_vlans(answers(&evidence.exchanges, PROFILES)[0]));
+    let indexed = views.index.as_ref().map(|index| &index.ports);
+    let names: BTreeSet<&String> = views
+        .one
+        .ports
+        .keys()
+        .chain(views.other.ports.keys())
+        .chain(indexed.into_iter().flat_map(|i| i.keys()))
+        .collect();
     for port in names {
-        let parsed = agreed(views.by_type.ports.get(port), views.other.ports.get(port));
-        let marks = [&views.by_type, &views.other].into_iter().filter_map(|v| v.ports.get(port)).flatten();
+        let parsed =
+            agreed(views.one.ports.get(port), views.other.ports.get(port), indexed.map(|i| i.get(port)));
+        let marks = [&views.one, &views.other].into_iter().filter_map(|v| v.ports.get(port)).flatten();
         for mark in marks.flat_map(|p| &p.marks) {
             mark.judge(port, profiles.as_ref(), &mut classes);
         }
         observed.ports.insert(port.clone(), reading(parsed, profiles.as_ref()));
     }
     bundles(&mut observed);
-    for gathered in [&views.by_type, &views.other] {
+    if let Some(gathered) = &views.index {
         for (id, what) in &gathered.rspan {
             classes.dirty(BypassClass::Mirror, &VlanSet::one(*id), what);
         }
@@ -298,8 +308,13 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
             classes.dirty(BypassClass::Routing, &id.map_or_else(VlanSet::all, VlanSet::one), what);
         }
     }
-    monitor(answer(&evidence.exchanges, MONITOR), &mut classes);
-    overlay(answer(&evidence.exchanges, OVERLAY), &mut classes);
+    // What either answer shows is there; only what neither shows is not.
+    for answer in answers(&evidence.exchanges, MONITOR) {
+        monitor(answer, &mut classes);
+    }
+    for answer in answers(&evidence.exchanges, OVERLAY) {
+        overlay(answer, &mut classes);
+    }
     routing(&views, &evidence.exchanges, &mut classes);
     classes.unread(BypassClass::Flows, "access lists and policies that redirect frames are not asked for");
     classes.unread(BypassClass::Controller, "OpenFlow controllers and NSX are not asked for");
@@ -307,19 +322,29 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     Ok(observed)
 }
 
-fn answer<'a>(exchanges: &'a [Exchange], path: &str) -> Option<&'a Exchange> {
-    exchanges.iter().find(|x| x.asked.strip_prefix("GET ") == Some(path))
+/// Both answers to a question.
+fn answers<'a>(exchanges: &'a [Exchange], path: &str) -> [Option<&'a Exchange>; 2] {
+    let mut found = exchanges.iter().filter(|x| x.asked.strip_prefix("GET ") == Some(path));
+    [found.next(), found.next()]
 }
 
-/// The one thing that both answers say of a port, or why there is none.
+/// The one thing that both answers say of a port, or why there is none. `indexed` is what the list of everything has of
+/// it, where there is that list.
 fn agreed<'a>(
     one: Option<&'a Vec<Parsed>>,
     other: Option<&'a Vec<Parsed>>,
+    indexed: Option<Option<&Vec<Parsed>>>,
 ) -> Result<&'a Parsed, &'static str> {
+    match indexed {
+        Some(None) => return Err("the list of all interfaces lacks it"),
+        Some(Some(entries)) if entries.len() > 1 => return Err("the list of all interfaces has it twice"),
+        _ => {}
+    }
     match (one.map(Vec::as_slice), other.map(Vec::as_slice)) {
         (Some([a]), Some([b])) if a == b => Ok(a),
         (Some([_]), Some([_])) => Err("two answers of one reading differ about it"),
         (Some([_, _, ..]), _) | (_, Some([_, _, ..])) => Err("one answer lists it twice"),
+        (None, None) => Err("its interface type is not read, or its list lacks it; see `interface-types`"),
         _ => Err("only one of two answers lists it"),
     }
 }
@@ -370,9 +395,11 @@ fn bundles(observed: &mut Observed) {
 /// Both answers about the interfaces.
 struct Views {
     /// The lists by type.
-    by_type: View,
-    /// The list of everything, or the lists by type a second time.
+    one: View,
+    /// The lists by type a second time.
     other: View,
+    /// The list of everything, where it is served: names, and perhaps content that is not looked at.
+    index: Option<View>,
     types: BTreeSet<String>,
     anomalies: Vec<Anomaly>,
 }
@@ -458,7 +485,8 @@ impl Mark {
 impl Views {
     fn of(exchanges: &[Exchange]) -> Views {
         let mut views = Views {
-            by_type: View::default(),
+            one: View::default(),
+            index: None,
             other: View::default(),
             types: BTreeSet::new(),
             anomalies: Vec::new(),
@@ -480,36 +508,23 @@ impl Views {
         }
         views.types = lists.keys().map(|t| (*t).to_owned()).collect();
         let types = views.types.clone();
-        let served = whole.filter(|x| x.status == Some(200));
-        if let Some(whole) = served {
-            let read = View::of(whole, &types, None);
-            views.take(whole, read, true);
+        if let Some(whole) = whole.filter(|x| x.status == Some(200)) {
+            match View::of(whole, &types, None) {
+                Ok(index) => views.index = Some(index),
+                Err(why) => views.note(&whole.asked, why),
+            }
         }
         for (wanted, answers) in lists {
-            for (at, exchange) in answers.iter().enumerate() {
-                let read = View::of(exchange, &types, Some(wanted));
-                match at {
-                    0 => views.take(exchange, read, false),
-                    1 if served.is_none() => views.take(exchange, read, true),
-                    _ => views.note(&exchange.asked, "found more answers than questions".into()),
+            for (at, exchange) in answers.into_iter().enumerate() {
+                match (View::of(exchange, &types, Some(wanted)), at) {
+                    (Ok(read), 0) => views.one.take(read),
+                    (Ok(read), 1) => views.other.take(read),
+                    (Ok(_), _) => views.note(&exchange.asked, "found more answers than questions".into()),
+                    (Err(why), _) => views.note(&exchange.asked, why),
                 }
             }
         }
         views
-    }
-
-    fn take(&mut self, exchange: &Exchange, read: Result<View, String>, other: bool) {
-        match read {
-            Ok(mut read) => {
-                let into = if other { &mut self.other } else { &mut self.by_type };
-                for (port, mut parsed) in read.ports {
-                    into.ports.entry(port).or_default().append(&mut parsed);
-                }
-                into.rspan.append(&mut read.rspan);
-                into.routed.append(&mut read.routed);
-            }
-            Err(why) => self.note(&exchange.asked, why),
-        }
     }
 
     fn note(&mut self, about: &str, what: String) {
@@ -518,7 +533,7 @@ impl Views {
 
     /// The switches of the fabric that interfaces are named after: the first number of three.
     fn rbridges(&self) -> BTreeSet<u32> {
-        let names = self.by_type.ports.keys().chain(self.other.ports.keys());
+        let names = self.one.ports.keys().chain(self.other.ports.keys());
         let rbridge = |name: &String| {
             let (_, number) = name.split_once(' ')?;
             let mut parts = number.split('/');
@@ -536,7 +551,7 @@ impl Views {
     }
 
     fn has_profiles(&self) -> bool {
-        let ports = self.by_type.ports.values().chain(self.other.ports.values());
+        let ports = self.one.ports.values().chain(self.other.ports.values());
         ports.flatten().any(|p| p.marks.contains(&Mark::Profiled))
     }
 }
@@ -547,6 +562,14 @@ fn rbridge_of(path: &str) -> Option<u32> {
 }
 
 impl View {
+    fn take(&mut self, mut more: View) {
+        for (port, mut parsed) in more.ports {
+            self.ports.entry(port).or_default().append(&mut parsed);
+        }
+        self.rspan.append(&mut more.rspan);
+        self.routed.append(&mut more.routed);
+    }
+
     /// Reads one answer. Fails where what is wrong cannot be confined to an interface.
     fn of(exchange: &Exchange, types: &BTreeSet<String>, wanted: Option<&str>) -> Result<View, String> {
         let mut view = View::default();
@@ -557,7 +580,8 @@ impl View {
             Some(204 | 404) if wanted.is_some() => return Ok(view),
             status => return Err(format!("found the status {}; 200 was expected", status.unwrap_or(0))),
         }
-        let tree = xml::parse(&exchange.answer)?;
+        let text = xml::rooted(&exchange.answer)?;
+        let tree = xml::parse(&text)?;
         let mut groups = vec![tree.root()];
         while let Some(group) = groups.pop() {
             if group.is_element() {
@@ -605,12 +629,10 @@ impl View {
         }
         let spelled =
             types.iter().map(String::as_str).find(known).or_else(|| TYPES.into_iter().find(|t| known(t)));
-        let parsed = match spelled {
-            Some(spelled) if types.contains(spelled) => interface(element),
-            _ => Parsed {
-                state: Err("its interface type is not read; add it to `interface-types`".into()),
-                marks: BTreeSet::new(),
-            },
+        // The list of everything may or may not have the content of each; only the lists by type are asked for it.
+        let parsed = match wanted {
+            Some(_) => interface(element),
+            None => Parsed { state: Ok(PortState::default()), marks: BTreeSet::new() },
         };
         let port = format!("{} {id}", spelled.unwrap_or_else(|| element.tag_name().name()));
         self.ports.entry(port).or_default().push(parsed);
@@ -661,7 +683,7 @@ fn port(element: Node<'_, '_>, marks: &mut BTreeSet<Mark>) -> Result<PortState, 
             "shutdown" | "switchport" | "channel-group" => continue,
             // The element alone makes it a profiled port.
             "port-profile-port" => Mark::Profiled,
-            _ if !says_something(child) => continue,
+            _ if !turns_something_on(child) => continue,
             "openflow" => Mark::Openflow,
             "sflow" => Mark::Sflow,
             "dot1x" => Mark::Dot1x,
@@ -692,15 +714,34 @@ fn port(element: Node<'_, '_>, marks: &mut BTreeSet<Mark>) -> Result<PortState, 
         _ => None,
     };
     // Without `switchport` a port is at layer 3 and carries no VLAN.
-    let (untagged, tagged) = match only(element, "switchport")? {
+    let (untagged, tagged) = match switchport(element)? {
         Some(switchport) => vlans(switchport, marks)?,
         None => (None, VlanSet::empty()),
     };
     Ok(PortState { untagged, tagged, admin_down, aggregate, ..PortState::default() })
 }
 
+/// The `switchport` of an interface. Some releases show it twice: as a flag, and with what it holds.
+fn switchport<'a, 'd>(element: Node<'a, 'd>) -> Result<Option<Node<'a, 'd>>, String> {
+    let (flags, full): (Vec<_>, Vec<_>) = children(element)
+        .filter(|c| is(*c, "switchport"))
+        .partition(|c| leaf(*c).is_ok_and(|text| matches!(text.as_str(), "true" | "false")));
+    match (flags.as_slice(), full.as_slice()) {
+        ([], []) => Ok(None),
+        ([], [full]) => Ok(Some(*full)),
+        // What is switched off and configured is shown by no release that is known here.
+        ([one], [full]) if leaf(*one)? == "true" => Ok(Some(*full)),
+        ([one], []) if leaf(*one)? == "false" => Ok(None),
+        _ => Err("its <switchport> elements contradict each other".into()),
+    }
+}
+
 /// What a `switchport` carries. Strict: anything in it that is not known might be another way to carry a VLAN.
 fn vlans(switchport: Node<'_, '_>, marks: &mut BTreeSet<Mark>) -> Result<(Option<VlanId>, VlanSet), String> {
+    if children(switchport).any(|c| name(c).contains("classification") && says_something(c)) {
+        marks.insert(Mark::Classified);
+        return Err("it assigns VLANs by MAC address, protocol or subnet".into());
+    }
     known_only(switchport, &["basic", "mode", "access", "trunk", "port-security"])?;
     let mode = match only(switchport, "mode")? {
         None => None,
@@ -856,7 +897,8 @@ fn cut(text: &str) -> String {
 fn profile_vlans(answer: Option<&Exchange>) -> VlanSet {
     let read = || -> Option<VlanSet> {
         let answer = answer.filter(|x| x.status == Some(200))?;
-        let tree = xml::parse(&answer.answer).ok()?;
+        let text = xml::rooted(&answer.answer).ok()?;
+        let tree = xml::parse(&text).ok()?;
         let mut all = VlanSet::empty();
         let mut profiles = 0;
         for profile in tree.descendants().filter(|n| is(*n, "vlan-profile")) {
@@ -873,13 +915,14 @@ fn profile_vlans(answer: Option<&Exchange>) -> VlanSet {
 
 /// The elements of this name in an answer of this kind; `Err` with the reason where they cannot be told.
 fn listed(answer: Option<&Exchange>, path: &str, wanted: &str) -> Result<Vec<String>, String> {
-    let answer = answer.ok_or_else(|| format!("{path} was not asked for"))?;
+    let answer = answer.ok_or_else(|| format!("{path} was not answered twice"))?;
     match answer.status {
         Some(200) => {}
         Some(204) => return Ok(Vec::new()),
         status => return Err(format!("{path} answered with the status {}", status.unwrap_or(0))),
     }
-    let tree = xml::parse(&answer.answer).map_err(|why| format!("{path}: {why}"))?;
+    let text = xml::rooted(&answer.answer).map_err(|why| format!("{path}: {why}"))?;
+    let tree = xml::parse(&text).map_err(|why| format!("{path}: {why}"))?;
     let own = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let mut found = Vec::new();
     let mut groups = vec![tree.root()];
@@ -939,12 +982,14 @@ fn routing(views: &Views, exchanges: &[Exchange], classes: &mut Classes) {
     }
     for rbridge in rbridges {
         let path = VE_OF.replace("{rbridge}", &rbridge.to_string());
-        match listed(answer(exchanges, &path), &path, "ve") {
-            Err(why) => classes.unread(BypassClass::Routing, why),
-            Ok(found) => {
-                for id in found {
-                    let vlans = VlanId::parse(&id).map_or_else(VlanSet::all, VlanSet::one);
-                    classes.dirty(BypassClass::Routing, &vlans, format!("Ve {} routes", cut(&id)));
+        for answer in answers(exchanges, &path) {
+            match listed(answer, &path, "ve") {
+                Err(why) => classes.unread(BypassClass::Routing, why),
+                Ok(found) => {
+                    for id in found {
+                        let vlans = VlanId::parse(&id).map_or_else(VlanSet::all, VlanSet::one);
+                        classes.dirty(BypassClass::Routing, &vlans, format!("Ve {} routes", cut(&id)));
+                    }
                 }
             }
         }
