@@ -6,9 +6,9 @@
 #![allow(clippy::unwrap_used)] // a test may panic wherever it is surprised
 
 use isoledger_collectors::net::tls::ClientFiles;
-use isoledger_collectors::net::{SshLogin, SshTarget, TlsFiles};
+use isoledger_collectors::net::{Address, SshLogin, SshTarget, TlsFiles};
 use isoledger_collectors::openvswitch::{
-    FLOWS_COMMAND, FlowSource, GROUPS_COMMAND, OpenVSwitch, Settings, normalise,
+    COLUMNS_COMMAND, FLOWS_COMMAND, FlowSource, GROUPS_COMMAND, OpenVSwitch, OvsdbSource, Settings, normalise,
 };
 use isoledger_collectors::{Evidence, Reading, Secret, Stopwatch, SwitchReader};
 use isoledger_core::model::{BypassClass, BypassReading, Failure, Observed, PortReading, PortState};
@@ -24,7 +24,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 fn settings(ovsdb: &str, bridge: &str) -> Settings {
-    Settings { bridge: bridge.to_owned(), ovsdb: ovsdb.parse().unwrap(), tls: None, flows: None }
+    Settings {
+        bridge: bridge.to_owned(),
+        ovsdb: ovsdb.parse::<Address>().unwrap().into(),
+        tls: None,
+        flows: None,
+    }
 }
 
 fn over_openflow(ovs: &ovs::OpenVSwitch, bridge: &str) -> OpenVSwitch {
@@ -309,11 +314,11 @@ async fn a_mirror_copies_exactly_when_the_reader_says_so() {
     }
 }
 
-/// A script that lets the reader's two commands through and nothing else.
+/// A script that lets the reader's three commands through and nothing else.
 fn forced(ovs: &ovs::OpenVSwitch) -> String {
     format!(
         "case \"$SSH_ORIGINAL_COMMAND\" in\n\
-         '{FLOWS_COMMAND}br0'|'{GROUPS_COMMAND}br0') OVS_RUNDIR={} exec $SSH_ORIGINAL_COMMAND;;\n\
+         '{COLUMNS_COMMAND}'|'{FLOWS_COMMAND}br0'|'{GROUPS_COMMAND}br0') OVS_RUNDIR={} exec $SSH_ORIGINAL_COMMAND;;\n\
          *) echo refused >&2; exit 126;;\nesac",
         ovs.rundir().display()
     )
@@ -397,6 +402,161 @@ async fn openflow_ssh_and_the_local_command_read_one_switch_alike() {
         let bytes = read(reader).await.evidence.to_bytes();
         assert!(name != "OpenFlow" || bytes == before);
     }
+}
+
+/// Every configuration of ports at once, then one of each bypass after the other: what is read over OVSDB is what is read
+/// over SSH.
+#[tokio::test]
+async fn ovsdb_and_ssh_read_one_switch_alike() {
+    let Some(ovs) = ovs::OpenVSwitch::start() else { return };
+    let Some(ssh) = OpenSsh::start(&forced(&ovs)) else { return };
+    ovs.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    let (mut add, mut ports) = (Vec::new(), 0);
+    for mode in ["", "access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel"] {
+        for tag in ["", "100", "4094", "0", "4095"] {
+            for trunks in ["", "200,300", "100,200", "0", "0,5", "4095", "0,4095,777"] {
+                let mut words = format!("add-port br0 x{ports}");
+                for (name, value) in [("vlan_mode", mode), ("tag", tag), ("trunks", trunks)] {
+                    if !value.is_empty() {
+                        words += &format!(" {name}={value}");
+                    }
+                }
+                add.push(words);
+                ports += 1;
+            }
+        }
+    }
+    assert_eq!(ports, 6 * 5 * 7);
+    ovs.vsctl(&add.join(" -- "));
+    let at = target(&ssh, ssh.known_hosts("known", &["host_ed25519"], false));
+    let flows = Some(FlowSource::Ssh(at.clone()));
+    let mut over_ovsdb =
+        OpenVSwitch::new(Settings { flows: flows.clone(), ..settings(&ovs.db(), "br0") }).unwrap();
+    let by_ssh = Settings { flows, ovsdb: OvsdbSource::Ssh(at), ..settings(&ovs.db(), "br0") };
+    let mut over_ssh = OpenVSwitch::new(by_ssh.clone()).unwrap();
+    let mut logins = 0;
+    for step in [
+        "",
+        "add-bond br0 bond0 b1 b2 trunks=100,200",
+        "add-br fake100 br0 100 -- add-port fake100 pf",
+        "add-br br1 -- add-port br0 to1 trunks=7 -- set interface to1 type=patch options:peer=to0 \
+         -- add-port br1 to0 tag=7 -- set interface to0 type=patch options:peer=to1",
+        "set port x0 vlan_mode=dot1q-tunnel tag=9 cvlans=10,11",
+        "-- --id=@p get port x1 -- --id=@o get port x3 -- --id=@m create mirror name=span select-src-port=@p \
+         output-port=@o -- set bridge br0 mirrors=@m",
+        "clear bridge br0 mirrors",
+        "set-fail-mode br0 standalone -- set-controller br0 tcp:127.0.0.1:1",
+        "set-manager ptcp:0:127.0.0.1",
+        "del-controller br0 -- set-fail-mode br0 secure",
+        "del-fail-mode br0 -- del-manager",
+        "-- --id=@s create sflow targets=\"127.0.0.1:1\" agent=lo -- set bridge br0 sflow=@s",
+        "clear bridge br0 sflow -- set open . external_ids:system-id=switch-7 external_ids:note=mine",
+    ] {
+        if !step.is_empty() {
+            ovs.vsctl(step);
+        }
+        let (a, b) = (read(&mut over_ovsdb).await, read(&mut over_ssh).await);
+        let (mut plain, seen) = (a.outcome.unwrap(), b.outcome.unwrap_or_else(|e| panic!("{step}: {e}")));
+        // Only a server that tells of its changes knows of the time before.
+        plain.between.clear();
+        assert_eq!(seen, plain, "{step}");
+        assert_eq!(b.evidence.identity, a.evidence.identity, "{step}");
+        assert!(b.evidence.auth.starts_with("ovsdb: ovs-vsctl, ssh user "), "{}", b.evidence.auth);
+        let again = read(&mut over_ssh).await;
+        assert_eq!(again.evidence.to_bytes(), b.evidence.to_bytes(), "{step}: nothing changed");
+        assert!(seen.ports.len() > ports, "{step}");
+        logins = ssh.logins();
+    }
+    assert_eq!(logins, 2, "one login of each reader, for columns and rules and every poll");
+    for line in ssh.asked().lines() {
+        let known =
+            [COLUMNS_COMMAND.to_owned(), format!("{FLOWS_COMMAND}br0"), format!("{GROUPS_COMMAND}br0")];
+        assert!(known.contains(&line.to_owned()), "{line}");
+    }
+    // What is refused, and by whom.
+    let (_, said) = refusal(Settings { bridge: "fake100".into(), flows: None, ..by_ssh.clone() }).await;
+    assert!(said.contains("a fake bridge: VLAN 100 of the bridge br0. Configure br0"), "{said}");
+    let Some(closed) = OpenSsh::start("echo not for you >&2; exit 7") else { return };
+    let at = target(&closed, closed.known_hosts("known", &["host_ed25519"], false));
+    let (kind, said) = refusal(Settings { ovsdb: OvsdbSource::Ssh(at), flows: None, ..by_ssh }).await;
+    assert_eq!(kind, Failure::Unreadable);
+    assert!(said.contains("ovs-vsctl ended with status 7: not for you. May this user read"), "{said}");
+}
+
+/// `ovs-vsctl` makes the root row of a new database when it is asked for anything; the reader's must not.
+#[tokio::test]
+async fn a_database_that_nobody_uses_yet_is_not_touched() {
+    let Some(ovs) = ovs::OpenVSwitch::database(None) else { return };
+    let Some(ssh) = OpenSsh::start(&forced(&ovs)) else { return };
+    let delete = r#"["Open_vSwitch",{"op":"delete","table":"Open_vSwitch","where":[]}]"#;
+    let select = r#"["Open_vSwitch",{"op":"select","table":"Open_vSwitch","where":[]}]"#;
+    let ask =
+        |what: &str| ovs::run(std::process::Command::new("ovsdb-client").args(["transact", &ovs.db(), what]));
+    ask(delete);
+    assert!(ask(select).contains("\"rows\":[]"));
+    let at = target(&ssh, ssh.known_hosts("known", &["host_ed25519"], false));
+    let (kind, said) = refusal(Settings { ovsdb: OvsdbSource::Ssh(at), ..settings(&ovs.db(), "br0") }).await;
+    assert_eq!(kind, Failure::Unreadable);
+    assert!(said.contains("no bridge named br0; it has: none"), "{said}");
+    assert!(ask(select).contains("\"rows\":[]"), "reading wrote nothing");
+}
+
+/// What a real server tells of, change by change, and what becomes of it.
+#[tokio::test]
+async fn what_came_and_went_on_a_real_switch_is_told() {
+    let Some(ovs) = ovs::OpenVSwitch::start() else { return };
+    ovs.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy");
+    ovs.vsctl("add-port br0 p1 tag=100 -- add-port br0 p2 vlan_mode=access");
+    let mut reader = over_openflow(&ovs, "br0");
+    let first = read(&mut reader).await;
+    assert_eq!(read(&mut reader).await.evidence.to_bytes(), first.evidence.to_bytes());
+    let told = async |reader: &mut OpenVSwitch| {
+        let observed = observe(reader).await;
+        let all = observed.between.iter().map(|(port, b)| format!("{port} {}", b.vlans));
+        (all.collect::<Vec<_>>(), observed)
+    };
+    for _ in 0..10 {
+        ovs.vsctl("set port p2 tag=200");
+        ovs.vsctl("clear port p2 tag");
+        assert_eq!(told(&mut reader).await.0, ["p2 200"]);
+        assert_eq!(read(&mut reader).await.evidence.to_bytes(), first.evidence.to_bytes());
+    }
+    // A second look within one poll tells the same again, with what came since; a reading that is held, too.
+    ovs.vsctl("set port p2 tag=200");
+    ovs.vsctl("clear port p2 tag");
+    assert_eq!(told(&mut reader).await.0, ["p2 200"]);
+    ovs.vsctl("set port p2 tag=300");
+    ovs.vsctl("clear port p2 tag");
+    let clock = Stopwatch::from_system().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let again = reader.reread(&["p2".to_owned()].into(), &first.evidence, &clock, deadline).await;
+    assert_eq!(again.outcome.unwrap().between["p2"].vlans.to_string(), "200,300");
+    reader.hold();
+    assert_eq!(told(&mut reader).await.0, ["p2 200,300"]);
+    assert_eq!(told(&mut reader).await.0, [""; 0]);
+    // A port that comes and goes, one that HIL's driver reverts twice, and a mirror.
+    ovs.vsctl("add-port br0 p3 tag=300");
+    ovs.vsctl("del-port br0 p3");
+    assert_eq!(told(&mut reader).await.0, ["p3 300"]);
+    ovs.vsctl("del-port p2 -- add-port br0 p2 vlan_mode=native-untagged");
+    ovs.vsctl("del-port p2 -- add-port br0 p2 vlan_mode=access");
+    let (between, observed) = told(&mut reader).await;
+    assert_eq!(between, ["p2 all"]);
+    assert!(observed.between["p2"].all);
+    ovs.vsctl(
+        "-- --id=@p get port p1 -- --id=@o get port p2 -- --id=@m create mirror name=span select-src-port=@p \
+         output-port=@o -- set bridge br0 mirrors=@m",
+    );
+    ovs.vsctl("clear bridge br0 mirrors");
+    let (between, observed) = told(&mut reader).await;
+    assert_eq!(between, [""; 0]);
+    match &observed.bypasses[&BypassClass::Mirror] {
+        BypassReading::Dirty { vlans, detail } => {
+            assert!(vlans.to_string() == "100" && detail.contains("before this reading"), "{detail}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!is_dirty(&told(&mut reader).await.1, BypassClass::Mirror));
 }
 
 #[tokio::test]

@@ -176,6 +176,38 @@ async fn what_hils_own_driver_leaves_is_violated_by_all_vlans() {
     cloud.lab.assert_only_reads();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_opened_and_closed_between_two_polls_is_found() {
+    let Some(cloud) = Cloud::start(over_openflow).await else { return };
+    cloud.explicit();
+    let isolated = || ("isolated".to_owned(), "isolated".to_owned());
+    assert_eq!(cloud.verdicts(), isolated(), "{:?}", cloud.findings("red-net"));
+    cloud.ovs.vsctl("set port p3 tag=100");
+    cloud.ovs.vsctl("clear port p3 tag");
+    assert_eq!(cloud.verdicts(), ("violated".into(), "isolated".into()));
+    assert_eq!(cloud.findings("red-net"), [("foreign-port".to_owned(), "port sw1 p3".to_owned())]);
+    assert_eq!(cloud.verdicts(), isolated());
+    // red's own node may be on red's network: its port left it and came back, and nobody is accused.
+    cloud.ovs.vsctl("set port p1 tag=101 trunks=101");
+    cloud.explicit();
+    assert_eq!(cloud.verdicts(), ("isolated".into(), "violated".into()), "but not on blue's");
+    assert_eq!(cloud.verdicts(), isolated());
+    let found = cloud.site.run("--json divergences").expect(0).json();
+    let all: Vec<&Value> =
+        found["divergences"].as_array().unwrap().iter().filter(|d| d["passed"] == true).collect();
+    assert_eq!(all.len(), 2, "{found:#}");
+    for d in all {
+        assert_eq!((&d["open"], &d["onset"]["cause"]), (&false.into(), &"switch-moved".into()), "{d:#}");
+        assert_eq!(
+            (&d["onset"]["by"], &d["closed"]["by"]),
+            (&d["claim"]["from"], &d["claim"]["to"]),
+            "{d:#}"
+        );
+    }
+    cloud.site.audit();
+    cloud.lab.assert_only_reads();
+}
+
 /// One OpenFlow rule, one mirror, one controller, one after the other.
 fn one_of_each(cloud: &Cloud) {
     cloud.bypassed(
