@@ -295,6 +295,12 @@ fn collectors_only_read() {
             if name == "collectors/src/net/web.rs" && line.trim() == SHOW_BY_POST {
                 continue;
             }
+            // What an OVSDB server calls its telling of changes, which is heard and never said.
+            if name == "collectors/src/openvswitch/ovsdb.rs"
+                && line.trim() == r#"const TOLD: &str = "update";"#
+            {
+                continue;
+            }
             if let Some(word) = writes.iter().find(|w| line.contains(*w)) {
                 wrong.push(format!("{name}:{n}: {word} in {}", line.trim()));
             }

@@ -28,7 +28,7 @@ pub(super) fn exchange(since: &str, gap: &Gap, time: impl Fn(Instant) -> Timesta
         return None;
     }
     let changes: Vec<Value> =
-        gap.told.iter().map(|t| json!({"at": time(t.at).to_string(), "update": t.update})).collect();
+        gap.told.iter().map(|t| json!({"at": time(t.at).to_string(), "tables": t.update})).collect();
     // Where nothing was told the state says nothing, and leaving it out keeps the bytes the same.
     let since = match changes.is_empty() {
         true => Value::Null,
@@ -57,7 +57,7 @@ pub(super) fn add(exchange: &Exchange, bridge: &str, observed: &mut Observed) ->
         for change in changes {
             let at = change.get("at").and_then(Value::as_str).and_then(Timestamp::parse);
             let at = at.ok_or_else(|| bad("holds a change without a time"))?;
-            walk.step(at, change.get("update").unwrap_or(&Value::Null));
+            walk.step(at, change.get("tables").unwrap_or(&Value::Null));
         }
         walk.end(observed);
     }

@@ -24,6 +24,9 @@ const METHOD: &str = "transact";
 /// The method that asks to be told.
 const WATCH: &str = "monitor";
 
+/// The method by which the server tells. It is never called.
+const TOLD: &str = "update";
+
 /// The most changes, and bytes of them, that are kept of one gap between two readings.
 const MAX_CHANGES: usize = 4096;
 const MAX_CHANGED: usize = 8 << 20;
@@ -365,7 +368,7 @@ fn understand(document: &[u8]) -> Result<Incoming, String> {
             let (params, id) =
                 (value.get("params").unwrap_or(&Value::Null), value.get("id").unwrap_or(&Value::Null));
             Incoming::Echo(json!({"id": id, "result": params, "error": null}).to_string())
-        } else if method == "update" && value.pointer("/params/0").is_some_and(|id| id == "isoledger") {
+        } else if method == TOLD && value.pointer("/params/0").is_some_and(|id| id == "isoledger") {
             match value.pointer("/params/1") {
                 Some(update) => Incoming::Update(update.clone()),
                 None => return Err("an update says nothing".into()),

@@ -565,7 +565,7 @@ fn moment(n: usize) -> isoledger_core::Timestamp {
 /// The evidence of a reading before which the database went through these states, the last of which it finds.
 fn through(states: &[Database]) -> Evidence {
     let changes: Vec<Value> = (states.windows(2).enumerate())
-        .map(|(n, pair)| json!({"at": moment(n + 1).to_string(), "update": update(&pair[0], &pair[1])}))
+        .map(|(n, pair)| json!({"at": moment(n + 1).to_string(), "tables": update(&pair[0], &pair[1])}))
         .collect();
     with_told(
         states.last().unwrap(),
@@ -709,7 +709,7 @@ fn what_is_told_and_not_understood_is_an_anomaly() {
     let base = two_ports();
     let since: Value = serde_json::from_str(&base.text()).unwrap();
     let told = |update: Value| {
-        let changes = json!([{"at": moment(1).to_string(), "update": update}]);
+        let changes = json!([{"at": moment(1).to_string(), "tables": update}]);
         let answer = json!({"changes": changes, "lost": null, "overflowed": false, "since": since});
         normalise(&with_told(&base, &answer)).unwrap()
     };
@@ -770,7 +770,7 @@ fn a_flood_of_changes_is_judged_within_bounds() {
     });
     let flood = |with: &Database, n: usize| {
         let pair = [update(&base, with), update(with, &base)];
-        let change = |i: usize| json!({"at": moment(i).to_string(), "update": pair[i % 2]});
+        let change = |i: usize| json!({"at": moment(i).to_string(), "tables": pair[i % 2]});
         let answer = json!({"changes": (0..n).map(change).collect::<Vec<_>>(), "lost": null, "overflowed": false,
             "since": serde_json::from_str::<Value>(&base.text()).unwrap()});
         normalise(&with_told(&base, &answer)).unwrap()
