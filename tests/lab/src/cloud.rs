@@ -1,7 +1,8 @@
 //! The one world, shared: who may change it, who is told, what was asked of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,47 @@ impl fmt::Display for Recorded {
     }
 }
 
+/// What one service was put to so far, in the bytes of its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections it accepted.
+    pub connections: u64,
+    /// Bytes it was sent. What TLS adds is not counted, what SSH adds is.
+    pub heard: u64,
+    /// Bytes it sent.
+    pub said: u64,
+}
+
+/// [`Traffic`] while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    connections: AtomicU64,
+    heard: AtomicU64,
+    said: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn heard(&self, bytes: usize) {
+        self.heard.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn said(&self, bytes: usize) {
+        self.said.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Traffic {
+        Traffic {
+            connections: self.connections.load(Ordering::Relaxed),
+            heard: self.heard.load(Ordering::Relaxed),
+            said: self.said.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// Which request a hook waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
@@ -69,6 +111,10 @@ struct State {
     forgotten: u64,
     hooks: Vec<Hook>,
     monitors: Vec<Monitor>,
+    meters: BTreeMap<String, Arc<Meter>>,
+    /// Services that were asked something and have not answered it.
+    asked: BTreeSet<String>,
+    most_asked: usize,
 }
 
 impl State {
@@ -108,8 +154,16 @@ pub struct Cloud {
 impl Cloud {
     /// Shares a world.
     pub fn new(world: World) -> Cloud {
-        let state =
-            State { world, commands: VecDeque::new(), forgotten: 0, hooks: Vec::new(), monitors: Vec::new() };
+        let state = State {
+            world,
+            commands: VecDeque::new(),
+            forgotten: 0,
+            hooks: Vec::new(),
+            monitors: Vec::new(),
+            meters: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            most_asked: 0,
+        };
         Cloud { inner: Arc::new(Inner { state: Mutex::new(state), changes: watch::Sender::new(0) }) }
     }
 
@@ -161,6 +215,18 @@ impl Cloud {
         state.forgotten = 0;
     }
 
+    /// What each service was put to so far, by the name it has in [`Recorded::source`].
+    pub fn traffic(&self) -> BTreeMap<String, Traffic> {
+        self.state().meters.iter().map(|(name, meter)| (name.clone(), meter.now())).collect()
+    }
+
+    /// The most services at one moment that had been asked something and had not answered it, since this was last called.
+    pub fn take_most_at_once(&self) -> usize {
+        let mut state = self.state();
+        let now = state.asked.len();
+        std::mem::replace(&mut state.most_asked, now)
+    }
+
     /// Asserts that nothing but reads arrived, and that something did.
     ///
     /// # Panics
@@ -186,7 +252,10 @@ impl Cloud {
             state.commands.pop_front();
             state.forgotten += 1;
         }
-        state.commands.push_back(Recorded { source: service.to_string(), by, what: what.to_owned(), write });
+        let source = service.to_string();
+        state.asked.insert(source.clone());
+        state.most_asked = state.most_asked.max(state.asked.len());
+        state.commands.push_back(Recorded { source, by, what: what.to_owned(), write });
         let mut due = Vec::new();
         let mut waiting = Vec::new();
         for mut hook in std::mem::take(&mut state.hooks) {
@@ -210,6 +279,16 @@ impl Cloud {
         state.publish();
         drop(state);
         self.inner.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// A service answered what it was asked, or will not.
+    pub(crate) fn answered(&self, service: &str) {
+        self.state().asked.remove(service);
+    }
+
+    /// The meter of a service.
+    pub(crate) fn meter(&self, service: &str) -> Arc<Meter> {
+        Arc::clone(self.state().meters.entry(service.to_owned()).or_default())
     }
 
     /// Wakes at every change of the world.

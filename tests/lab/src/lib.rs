@@ -41,7 +41,7 @@ mod rest;
 mod serve;
 mod world;
 
-pub use cloud::{Cloud, Recorded, When};
+pub use cloud::{Cloud, Recorded, Traffic, When};
 pub use console::ConsoleServer;
 pub use fault::{Fault, Service};
 pub use hil::HilServer;

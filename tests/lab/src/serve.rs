@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Meter};
 use crate::fault::{Fault, Service};
 
 /// Connections served at once by one service; more wait to be accepted.
@@ -259,6 +259,20 @@ pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     changes: watch::Receiver<u64>,
     restarts: u64,
+    counted: Counted,
+}
+
+/// What is counted of a connection, and what ends with it.
+struct Counted {
+    cloud: Cloud,
+    service: String,
+    meter: Arc<Meter>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.cloud.answered(&self.service);
+    }
 }
 
 impl Connection {
@@ -268,7 +282,10 @@ impl Connection {
     fn new(cloud: Cloud, service: Service, stream: Box<dyn Stream>) -> Connection {
         let changes = cloud.changes();
         let restarts = cloud.read(|w| w.restarts(&service));
-        Connection { cloud, service, stream, changes, restarts }
+        let name = service.to_string();
+        let counted = Counted { cloud: cloud.clone(), meter: cloud.meter(&name), service: name };
+        counted.meter.connected();
+        Connection { cloud, service, stream, changes, restarts, counted }
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -295,6 +312,7 @@ impl Connection {
                     if n == 0 {
                         return Err(Ended::Closed);
                     }
+                    self.counted.meter.heard(n);
                     buffer.extend_from_slice(&chunk[..n]);
                     return Ok(());
                 }
@@ -305,6 +323,12 @@ impl Connection {
 
     /// Sends one answer, as well or badly as the world's faults allow.
     pub(crate) async fn answer(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let done = self.attempt(bytes).await;
+        self.cloud.answered(&self.counted.service);
+        done
+    }
+
+    async fn attempt(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         self.check_restart()?;
         match self.fault() {
             None | Some(Fault::Refuse | Fault::Unaccepted) => self.write(bytes).await,
@@ -345,6 +369,7 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        self.counted.meter.said(bytes.len());
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
