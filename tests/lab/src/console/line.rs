@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use russh::server::{Handle, Msg};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use russh::server::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::watch;
 
 use crate::cloud::Cloud;
@@ -24,7 +24,6 @@ pub(super) struct Line {
     changes: watch::Receiver<u64>,
     keys: ChannelReadHalf,
     screen: ChannelWriteHalf<Msg>,
-    session: Handle,
     typed: VecDeque<u8>,
     after_return: bool,
     /// Bytes of the present answer that were sent.
@@ -38,22 +37,10 @@ impl Line {
         service: Service,
         keys: ChannelReadHalf,
         screen: ChannelWriteHalf<Msg>,
-        session: Handle,
     ) -> Line {
         let changes = cloud.changes();
         let typed = VecDeque::new();
-        Line {
-            cloud,
-            service,
-            changes,
-            keys,
-            screen,
-            session,
-            typed,
-            after_return: false,
-            sent: 0,
-            garbled: false,
-        }
+        Line { cloud, service, changes, keys, screen, typed, after_return: false, sent: 0, garbled: false }
     }
 
     /// The next byte typed.
@@ -80,20 +67,20 @@ impl Line {
                 // A client that ends lines with both.
                 b'\n' if after_return => {}
                 b'\r' | b'\n' => {
+                    self.echo(b"\r\n").await?;
                     self.begin();
-                    self.put(b"\r\n").await?;
                     return Ok(String::from_utf8_lossy(&line).into_owned());
                 }
                 0 => {}
                 0x7f | 0x08 => {
                     if line.pop().is_some() && echo {
-                        self.put(b"\x08 \x08").await?;
+                        self.echo(b"\x08 \x08").await?;
                     }
                 }
                 // Ctrl-C and Ctrl-U.
                 0x03 | 0x15 => {
                     if echo {
-                        self.put(&b"\x08 \x08".repeat(line.len())).await?;
+                        self.echo(&b"\x08 \x08".repeat(line.len())).await?;
                     }
                     line.clear();
                 }
@@ -113,12 +100,19 @@ impl Line {
                                 echoed.push(next);
                             }
                         }
-                        self.begin();
-                        self.put(&echoed).await?;
+                        self.echo(&echoed).await?;
                     }
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Shows what was typed. That is no answer, so only the faults that have no beginning and no end apply.
+    async fn echo(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        match self.fault() {
+            Some(Fault::Silent | Fault::Trickle(_)) => self.put(bytes).await,
+            _ => self.send(bytes).await,
         }
     }
 
@@ -201,11 +195,8 @@ impl Line {
     }
 
     async fn cut(&mut self) -> Result<(), Ended> {
-        // The channel first, so that what was sent arrives; then the connection, as when a switch drops its session.
+        // The channel only: a client that hears of the connection's end may throw away what it has not read yet.
         self.close(None).await;
-        let why = String::from("session closed");
-        // Gone already is what we want.
-        let _ = self.session.disconnect(Disconnect::ByApplication, why, String::from("en")).await;
         Err(Ended::Fault)
     }
 

@@ -124,7 +124,7 @@ fn switchport(hardware: &Hardware, arguments: &[String]) -> String {
                 Some(p) if p.promiscuous => "Private-vlan promiscuous",
                 _ => "Private-vlan host",
             },
-            };
+        };
         let private = port.private_vlan.as_deref().filter(|_| port.mode == PortMode::PrivateVlan);
         let host = private.filter(|p| !p.promiscuous);
         let promiscuous = private.filter(|p| p.promiscuous);

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
-use russh::server::{self, Auth, ChannelOpenHandle, Config, Handle, Msg, Response, Session, VerifiedPublicKey};
-use russh::{
-    Channel, ChannelMsg, MethodKind, MethodSet, Preferred, SshId, cipher, kex, mac,
+use russh::server::{
+    self, Auth, ChannelOpenHandle, Config, Handle, Msg, Response, Session, VerifiedPublicKey,
 };
+use russh::{Channel, ChannelMsg, MethodKind, MethodSet, Preferred, SshId, cipher, kex, mac};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
@@ -321,11 +321,11 @@ async fn converse(
             Some(_) => {}
         }
     };
-    let line = Line::new(cloud.clone(), Service::Terminal(switch.to_owned()), keys, screen, handle.clone());
+    let line = Line::new(cloud.clone(), Service::Terminal(switch.to_owned()), keys, screen);
     let Some(mut terminal) = Terminal::new(cloud, switch, user, line) else {
         return handle.channel_failure(id).await.map_err(gone);
     };
-    match command {
+    let ended = match command {
         None => {
             handle.channel_success(id).await.map_err(gone)?;
             terminal.run().await
@@ -338,5 +338,10 @@ async fn converse(
             handle.channel_failure(id).await.map_err(gone)?;
             handle.close(id).await.map_err(gone)
         }
+    };
+    if let Err(Ended::Fault) = ended {
+        // The fault is over, and so is the session; closed twice does no harm.
+        let _ = handle.close(id).await;
     }
+    ended
 }
