@@ -211,7 +211,8 @@ async fn attestation(
     let wish = answers::Wish { network, project: q.project, from: q.from, to: q.to, nonce: q.nonce };
     let made = blocking(move || {
         let made = s.0.answers.attest(&wish)?;
-        Ok(json!({ "attestation": made.attestation, "evidence": made.evidence }))
+        let caveat = s.0.answers.caveat();
+        Ok(json!({ "attestation": made.attestation, "evidence": made.evidence, "caveat": caveat }))
     });
     answer(made.await)
 }

@@ -81,10 +81,10 @@ struct State {
     last: Option<(u64, Timestamp, Instant)>,
     failures: u32,
     not_before: Option<Instant>,
-    /// Why the last request brought nothing.
-    trouble: Option<String>,
+    /// Why the last request brought nothing, in a word: whoever asks `/healthz` may be anybody.
+    trouble: Option<&'static str>,
     /// Why it is asked no more.
-    alarm: Option<String>,
+    alarm: Option<&'static str>,
 }
 
 /// Why a witness did not cosign.
@@ -129,6 +129,22 @@ enum Trouble {
 }
 
 impl Trouble {
+    /// In a word.
+    fn word(&self) -> &'static str {
+        match self {
+            Trouble::Unreachable(_) => "unreachable",
+            Trouble::Busy(_) => "busy",
+            Trouble::NotWatched(_) => "not-watched",
+            Trouble::Malformed(_) | Trouble::Request(_) => "malformed",
+            Trouble::Odd(_) => "odd-answer",
+            Trouble::Cosignature(_) => "bad-cosignature",
+            Trouble::Restless => "restless",
+            Trouble::Read(_) | Trouble::Task(_) => "failed-here",
+            Trouble::Ahead { .. } => "has-seen-more",
+            Trouble::Contradicts { .. } => "possible-fork",
+        }
+    }
+
     /// Whether a person has to look before this witness is asked again.
     fn is_alarm(&self) -> bool {
         matches!(self, Trouble::Ahead { .. } | Trouble::Contradicts { .. })
@@ -440,11 +456,11 @@ impl Witnesses {
         let name = asked.names();
         if e.is_alarm() {
             tracing::error!(witness = name, error = %e, "ALARM; this witness is asked no more until the service is restarted");
-            state.alarm = Some(e.to_string());
+            state.alarm = Some(e.word());
         } else {
             tracing::warn!(witness = name, error = %e, "no cosignature");
         }
-        state.trouble = Some(e.to_string());
+        state.trouble = Some(e.word());
     }
 
     async fn ask<L>(&self, asked: &Asked, log: &L, head: &SignedCheckpoint) -> Result<Vec<Line>, Trouble>
@@ -660,9 +676,12 @@ impl Witnesses {
             let late = state.trouble.is_some() && missed > self.period * MISSED + self.deadline;
             for w in &asked.who {
                 if let Some(alarm) = &state.alarm {
-                    report.amiss(format!("ALARM, witness {}: {alarm}", w.name));
+                    report.amiss(format!("ALARM, witness {}: {alarm}; the service's log says more", w.name));
                 } else if let (true, true, Some(trouble)) = (w.required, late, &state.trouble) {
-                    report.amiss(format!("witness {} is required and has not cosigned: {trouble}", w.name));
+                    report.amiss(format!(
+                        "witness {} is required and has not cosigned: {trouble}; the service's log says more",
+                        w.name
+                    ));
                 }
                 rows.push(json!({
                     "name": w.name,
@@ -678,8 +697,8 @@ impl Witnesses {
         let forks = kept_forks(&self.data);
         for fork in &forks {
             report.amiss(format!(
-                "ALARM: a witness contradicted this log; what was said is in {}. Move it away when you know why",
-                forks_path(&self.data, fork).display()
+                "ALARM: a witness contradicted this log; what was said is in forks/{fork} of the data directory. Move \
+                 it away when you know why"
             ));
         }
         report.value = json!({
@@ -749,10 +768,6 @@ pub(crate) fn inbox(data: &Path) -> PathBuf {
 /// Where both heads are kept when a witness contradicts this log.
 fn forks(data: &Path) -> PathBuf {
     data.join("forks")
-}
-
-fn forks_path(data: &Path, name: &str) -> PathBuf {
-    forks(data).join(name)
 }
 
 fn kept_forks(data: &Path) -> Vec<String> {

@@ -5,6 +5,8 @@
 //! high-water      how far this log was vouched for
 //! journal/        the truth                      0700: it holds evidence and openings
 //! checkpoint      the newest checkpoint note, for readers beside the service; signed anew when lost
+//! cosignatures/   checkpoints that auditors cosigned, laid here for the service; renamed when taken or refused
+//! forks/          what a witness and this log said when they contradicted each other, until a person moves it away
 //! index/          sled; may be deleted while the service is stopped
 //! index.damaged-N what was found where the index should be, kept for whoever wants to know why
 //! index.suspect   present when reading found damage in the index: the next start rebuilds it

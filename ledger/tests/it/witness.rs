@@ -1,6 +1,7 @@
 //! A witness under crashes, failing disks and callers that race: it never forgets what it cosigned, and never signs
 //! two histories.
 
+use crate::common::{audit_both, create, open, polls, signer};
 use crate::faulty_disk::{Effect, Failure, FaultyDisk, Plan, Restart};
 use isoledger_core::checkpoint::{Checkpoint, SignedCheckpoint};
 use isoledger_core::merkle::{NodeId, consistency_plan, leaf_hash, root_of};
@@ -9,6 +10,7 @@ use isoledger_core::witness::{AddCheckpoint, Refusal, Watched, cosignatures, ori
 use isoledger_core::{Hash, Timestamp};
 use isoledger_ledger::disk::RealDisk;
 use isoledger_ledger::witness::{AddError, Witness, WitnessError};
+use isoledger_ledger::{LogReader, ReadLog as _};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
@@ -251,4 +253,40 @@ fn a_leftover_of_a_crash_is_removed() {
     let witness = Witness::open_on(RealDisk::shared(), dir.path(), None, key()).unwrap();
     assert!(!left.exists());
     assert_eq!(witness.size(LOG), 0);
+}
+
+/// Cosignatures over one size are joined, whoever comes when; a newer one of the same key replaces the older.
+#[test]
+fn cosignatures_of_one_size_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = create(dir.path());
+    let batch = polls(&ledger, 4);
+    ledger.append(batch).unwrap();
+    let note = ledger.published().unwrap().checkpoint;
+    let opened = note.open(signer().verifier()).unwrap();
+    let auditor = NoteSigner::cosigner("auditor.example/a", &[11; 32]).unwrap();
+    let first = note.with(&opened.cosign(&key(), at(1)).unwrap()).unwrap();
+    ledger.archive_checkpoint(&first).unwrap();
+    let more = polls(&ledger, 300);
+    ledger.append(more).unwrap();
+    ledger.archive_checkpoint(&note.with(&opened.cosign(&auditor, at(2)).unwrap()).unwrap()).unwrap();
+    ledger.archive_checkpoint(&note.with(&opened.cosign(&key(), at(3)).unwrap()).unwrap()).unwrap();
+    let known = [key().verifier().clone(), auditor.verifier().clone()];
+    let size = opened.size();
+    let check = |log: &dyn Fn() -> Vec<SignedCheckpoint>| {
+        let kept = log();
+        assert_eq!(kept.len(), 1);
+        let mut found: Vec<_> = kept[0].cosignatures(&known).unwrap().iter().map(|c| c.time).collect();
+        found.sort();
+        assert_eq!(found, [at(2), at(3)]);
+    };
+    check(&|| ledger.view().cosigned(size, size, 9).unwrap());
+    check(&|| LogReader::open(dir.path()).unwrap().cosigned(size, size, 9).unwrap());
+    assert_eq!(ledger.view().cosigned_sizes(0, 1000).unwrap(), [size]);
+    assert_eq!(LogReader::open(dir.path()).unwrap().cosigned_sizes(0, 1000).unwrap(), [size]);
+    assert!(ledger.view().cosigned_sizes(size + 1, 1000).unwrap().is_empty());
+    drop(ledger);
+    let (ledger, _) = open(dir.path()).unwrap();
+    check(&|| ledger.view().cosigned(size, size, 9).unwrap());
+    audit_both(&ledger, dir.path());
 }
