@@ -779,7 +779,7 @@ mod tests {
         Observed {
             ports: ports.iter().map(|(p, v)| ((*p).to_owned(), PortReading::Read(port(v)))).collect(),
             bypasses: BypassClass::ALL.map(|c| (c, BypassReading::Clean)).into(),
-            anomalies: Vec::new(),
+            ..Observed::default()
         }
     }
 

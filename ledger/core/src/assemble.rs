@@ -616,8 +616,7 @@ impl<'a> Assembler<'a> {
             let is_wide_passed = passed.len() > WIDE;
             let explained: VlanSet = port.passed.as_ref().map_or_else(VlanSet::empty, |p| {
                 let joins = |n: &&Network| p.projects.iter().any(|by| may_join(&n.owner, &n.access, by));
-                let own =
-                    on_vlan.iter().filter(|(v, all)| p.vlans.contains(**v) && all.iter().any(|n| joins(n)));
+                let own = on_vlan.iter().filter(|(v, all)| p.vlans.contains(**v) && all.iter().any(joins));
                 own.map(|(v, _)| *v).collect()
             });
             if let Some(p) = port.passed.as_ref().filter(|_| is_wide_passed) {

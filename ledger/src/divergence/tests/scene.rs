@@ -28,7 +28,7 @@ pub(super) fn observed(ports: impl IntoIterator<Item = (String, PortReading)>) -
     Observed {
         ports: ports.into_iter().collect(),
         bypasses: BypassClass::ALL.map(|c| (c, BypassReading::Clean)).into(),
-        anomalies: Vec::new(),
+        ..Observed::default()
     }
 }
 
