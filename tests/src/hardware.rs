@@ -5,7 +5,7 @@ use isoledger_collectors::net::{SshLogin, SshTarget, WebTarget};
 use isoledger_collectors::{Reading, Secret, Stopwatch, SwitchReader};
 use isoledger_core::model::{Observed, PortReading};
 use isoledger_core::vlan::{VlanId, VlanSet};
-use isoledger_lab::{Hardware, HardwareAddresses, HardwareKind, Lab};
+use isoledger_lab::{Hardware, HardwareAddresses, HardwareKind};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub fn observed_name(kind: HardwareKind, native: &str) -> String {
     if kind.is_console() { native.to_ascii_lowercase() } else { native.to_owned() }
 }
 
-/// A reader of one hardware switch of the lab, not yet connected. `known_hosts` is a file with [`Lab::known_hosts`].
+/// A reader of one hardware switch of the lab, not yet connected. `known_hosts` is a file with what the lab says its host keys are.
 ///
 /// # Panics
 /// The lab has no address for it.

@@ -22,6 +22,11 @@ impl OpenSsh {
     /// A server whose one key may run `script`, a shell script that finds the wished command in
     /// `$SSH_ORIGINAL_COMMAND`. `None`, after saying so, where OpenSSH is not installed.
     pub fn start(script: &str) -> Option<OpenSsh> {
+        OpenSsh::start_with(script, "")
+    }
+
+    /// Likewise, with further lines of `sshd_config`.
+    pub fn start_with(script: &str, lines: &str) -> Option<OpenSsh> {
         let sshd = Path::new("/usr/sbin/sshd");
         if !sshd.exists() || !Path::new("/usr/bin/ssh-keygen").exists() {
             skip("the OpenSSH server");
@@ -63,7 +68,7 @@ impl OpenSsh {
             let config = format!(
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {d}/host_ed25519\nHostKey {d}/host_rsa\n\
                  HostKey {d}/host_ecdsa\nPidFile none\nAuthorizedKeysFile {d}/authorized_keys\nUsePAM no\n\
-                 StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication yes\nLogLevel VERBOSE\n",
+                 StrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication yes\nLogLevel VERBOSE\n{lines}",
                 d = dir.path().display()
             );
             write("sshd_config", config);
