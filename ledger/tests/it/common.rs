@@ -193,4 +193,7 @@ impl<L: ReadLog> ReadLog for Lying<'_, L> {
     ) -> Result<Vec<isoledger_core::checkpoint::SignedCheckpoint>, isoledger_ledger::ReadError> {
         self.log.cosigned(from, to, max)
     }
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, isoledger_ledger::ReadError> {
+        self.log.cosigned_sizes(from, to)
+    }
 }
