@@ -349,6 +349,7 @@ impl Web {
         let Some(url) = url else {
             return Err(Failed::for_good(Failure::Unreadable, "no URL can name this label"));
         };
+        #[allow(clippy::disallowed_methods, reason = "the one POST there is has a switch run a show command")]
         let mut asking = match request.show {
             None => inner.client.get(url),
             Some(command) => inner.client.post(url).body(input(command)),

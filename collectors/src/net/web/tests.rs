@@ -88,7 +88,7 @@ async fn answers_that_are_none() {
         (
             "too long",
             b"HTTP/1.1 200 -\r\ncontent-length: 99999999\r\n\r\n"
-                .repeat(1)
+                .to_vec()
                 .into_iter()
                 .chain(vec![b'x'; 5 << 20])
                 .collect(),
