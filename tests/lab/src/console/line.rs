@@ -73,7 +73,8 @@ impl Line {
                 }
                 0 => {}
                 0x7f | 0x08 => {
-                    if line.pop().is_some() && echo {
+                    let rubbed_out = line.pop().is_some();
+                    if rubbed_out && echo {
                         self.echo(b"\x08 \x08").await?;
                     }
                 }
