@@ -309,6 +309,9 @@ pub(crate) struct Ssh {
     pub(crate) key: Option<PathBuf>,
     #[serde(default)]
     pub(crate) password_file: Option<PathBuf>,
+    /// Whether algorithms of ten years ago may be agreed on.
+    #[serde(default)]
+    pub(crate) old_algorithms: bool,
 }
 
 fn data() -> PathBuf {

@@ -145,6 +145,7 @@ fn ssh(config: &Config, keys: &config::Ssh) -> Result<SshTarget, Failure> {
         user: keys.user.clone(),
         known_hosts: config.at(&keys.known_hosts),
         login,
+        old_algorithms: keys.old_algorithms,
     })
 }
 

@@ -42,6 +42,7 @@ pub fn reader(at: &HardwareAddresses, known_hosts: &Path) -> Box<dyn SwitchReade
                 user: account.user.clone(),
                 known_hosts: known_hosts.to_owned(),
                 login: SshLogin::Password(Secret::new(account.password.as_str())),
+                old_algorithms: false,
             };
             open(ConsoleSettings { ssh, enable: None })
         }
@@ -108,7 +109,11 @@ pub async fn read(reader: &mut dyn SwitchReader, patience: Duration) -> Reading<
 /// What the lab says a port carries.
 pub fn carried(hardware: &Hardware, port: &str) -> (VlanSet, VlanSet) {
     let carries = hardware.carries(port).expect("a port of this switch");
-    let set = |vlans: &isoledger_lab::VlanRanges| vlans.iter().filter_map(VlanId::new).collect();
+    // OS 6 has no VLAN 4094: its "all" ends at 4093.
+    let last = if hardware.kind == HardwareKind::N3000 { 4093 } else { 4094 };
+    let set = |vlans: &isoledger_lab::VlanRanges| {
+        vlans.iter().filter(|v| *v <= last).filter_map(VlanId::new).collect()
+    };
     (set(&carries.untagged), set(&carries.tagged))
 }
 

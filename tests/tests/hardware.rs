@@ -482,17 +482,28 @@ async fn a_command_that_is_not_there_makes_nothing_cleaner() {
 
 /// Switches of ten years ago speak nothing newer; OpenSSH, told to speak nothing newer either, stands for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_algorithms_are_spoken() {
-    let old = "KexAlgorithms diffie-hellman-group14-sha1\nCiphers aes256-cbc,aes128-cbc\nMACs hmac-sha1\n\
-               HostKeyAlgorithms ssh-rsa,rsa-sha2-256\n";
-    let Some(ssh) = OpenSsh::start_with("echo here", old) else { return };
-    let target = SshTarget {
-        host: "127.0.0.1".into(),
-        port: ssh.port,
-        user: ssh.user.clone(),
-        known_hosts: ssh.known_hosts("known", &["host_rsa"], false),
-        login: SshLogin::Key { private: ssh.file("user"), passphrase: None },
-    };
-    let out = SshSession::new(target).run("hello", 100, Instant::now() + PATIENCE).await.unwrap();
-    assert_eq!(out.stdout, b"here\n");
+async fn old_algorithms_are_spoken_where_they_are_admitted() {
+    for old in [
+        "KexAlgorithms diffie-hellman-group14-sha1\nCiphers aes256-cbc,aes128-cbc\nMACs hmac-sha1\n\
+         HostKeyAlgorithms ssh-rsa\n",
+        "KexAlgorithms diffie-hellman-group1-sha1\nCiphers 3des-cbc\nMACs hmac-sha1\n",
+        "KexAlgorithms diffie-hellman-group-exchange-sha1\n",
+        "Ciphers aes128-cbc\n",
+        "MACs hmac-sha1\n",
+    ] {
+        let Some(ssh) = OpenSsh::start_with("echo here", old) else { return };
+        let target = SshTarget {
+            host: "127.0.0.1".into(),
+            port: ssh.port,
+            user: ssh.user.clone(),
+            known_hosts: ssh.known_hosts("known", &["host_rsa"], false),
+            login: SshLogin::Key { private: ssh.file("user"), passphrase: None },
+            old_algorithms: true,
+        };
+        let out = SshSession::new(target.clone()).run("hello", 100, Instant::now() + PATIENCE).await;
+        assert_eq!(out.unwrap_or_else(|e| panic!("{old}: {e}")).stdout, b"here\n");
+        let modern = SshTarget { old_algorithms: false, ..target };
+        let e = SshSession::new(modern).run("hello", 100, Instant::now() + PATIENCE).await.unwrap_err();
+        assert!(e.sentence.contains("`old-algorithms = true` admits them"), "{old}: {e}");
+    }
 }

@@ -27,7 +27,10 @@ fn accept_unread(row: &Value) -> String {
         })
         .map(|class| class.name())
         .collect();
-    classes.into_iter().map(|c| format!(" accept-unread {c}")).collect()
+    match classes.is_empty() {
+        true => String::new(),
+        false => format!(" accept-unread {}", classes.into_iter().collect::<Vec<_>>().join(" ")),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -331,6 +331,7 @@ fn target(ssh: &OpenSsh, known_hosts: PathBuf) -> SshTarget {
         user: ssh.user.clone(),
         known_hosts,
         login: SshLogin::Key { private: ssh.file("user"), passphrase: None },
+        old_algorithms: false,
     }
 }
 

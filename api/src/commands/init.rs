@@ -158,8 +158,9 @@ request-timeout = "15s"
 #
 # [switches.dell-1]
 # kind = "powerconnect-5500"          # or dell-n3000, cisco-nexus
-# ssh = { host = "dell-1.example", user = "audit", known-hosts = "known_hosts", password-file = "dell-1.password" }
+# ssh = { host = "dell-1.example", user = "audit", known-hosts = "known_hosts", password-file = "dell-1.password", old-algorithms = false }
 # enable-password-file = "dell-1.enable"
+# A switch that speaks SHA-1, CBC or 3DES only needs `old-algorithms = true` in its ssh table.
 #
 # [switches.vdx-1]
 # kind = "brocade-vdx"                # or dell-os9

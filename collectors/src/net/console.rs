@@ -42,6 +42,9 @@ const MAX_CANDIDATES: u32 = 6;
 /// After how many silences without a single character an empty line is sent to wake the other side.
 const SILENCES: u32 = 10;
 
+/// Sent once where the prompt ends in `>`, whatever the family.
+pub const ENABLE: &str = "enable";
+
 /// What a family of switches does differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manner {
@@ -289,7 +292,7 @@ impl Console {
             Some(b'>') if !self.login.enable => {
                 self.login.enable = true;
                 self.line = Line::default();
-                return Ok(vec![Action::Send(b"enable\n".to_vec())]);
+                return Ok(vec![Action::Send([ENABLE.as_bytes(), b"\n"].concat())]);
             }
             // Back where it was: what was typed was not it.
             Some(b'>') if self.login.enable_password => return Err(ConsoleError::Refused(Typed::Enable)),
@@ -470,13 +473,13 @@ impl Line {
             0x00 | 0x07 => {}
             // Anything else a terminal would not print has no business in an answer: it stays visible, so that no
             // parser takes what it stands in for a number.
-            0x01..=0x06 | 0x0b..=0x1f | 0x7f => self.put(b'?')?,
-            _ => self.put(byte)?,
+            0x01..=0x06 | 0x0b..=0x1f | 0x7f => self.keep(b'?')?,
+            _ => self.keep(byte)?,
         }
         Ok(false)
     }
 
-    fn put(&mut self, byte: u8) -> Result<(), ConsoleError> {
+    fn keep(&mut self, byte: u8) -> Result<(), ConsoleError> {
         if self.cursor >= MAX_LINE {
             return Err(ConsoleError::TooMuch { limit: MAX_LINE, what: "one line" });
         }
@@ -508,7 +511,7 @@ impl Line {
             b'G' => self.cursor = number.unwrap_or(1).saturating_sub(1).min(MAX_LINE),
             // Colours, modes, questions to the terminal.
             b'm' | b'h' | b'l' | b'n' | b'c' | b'r' => {}
-            _ => self.put(b'?')?,
+            _ => self.keep(b'?')?,
         }
         Ok(())
     }

@@ -31,6 +31,8 @@ pub struct SshTarget {
     pub known_hosts: PathBuf,
     /// How to log in.
     pub login: SshLogin,
+    /// Whether algorithms that rest on SHA-1, MD5, 3DES or CBC may be agreed on, for switches that speak nothing newer.
+    pub old_algorithms: bool,
 }
 
 /// How to log in.
@@ -170,11 +172,11 @@ pub(super) fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, Sour
     }
     if let Err(e) = session.handshake() {
         if types.is_empty() || timed_out(&e) {
-            return Err(failed(&place, "the SSH handshake failed", &e));
+            return Err(no_handshake(target, &e));
         }
         // Perhaps the server no longer has a key of the known types. Look at the one it has, to say so.
         session = open(target, deadline)?;
-        session.handshake().map_err(|e| failed(&place, "the SSH handshake failed", &e))?;
+        session.handshake().map_err(|e| no_handshake(target, &e))?;
     }
     let host_key = check_host_key(target, &known, &session)?;
     session.set_timeout(left(&place, deadline)?);
@@ -198,6 +200,45 @@ pub(super) fn log_in(target: &SshTarget, deadline: Instant) -> Result<Live, Sour
         }
     };
     Ok(Live { session, host_key, method })
+}
+
+/// The two sides agree on nothing, or the other one is none that speaks SSH.
+fn no_handshake(target: &SshTarget, e: &ssh2::Error) -> SourceError {
+    let mut failure = failed(&target.place(), "the SSH handshake failed", e);
+    // libssh2 has one number for every way not to agree.
+    if !target.old_algorithms && e.code() == ssh2::ErrorCode::Session(KEX_FAILURE) {
+        failure.sentence +=
+            ". If this switch speaks old algorithms only, `old-algorithms = true` admits them";
+    }
+    failure
+}
+
+/// `LIBSSH2_ERROR_KEX_FAILURE`.
+const KEX_FAILURE: i32 = -5;
+
+/// Leaves out what nobody should agree on who need not. The host key is what proves the switch; an attacker in between
+/// who could break an old algorithm's key exchange would otherwise choose it for both sides.
+fn only_modern(session: &Session) -> Result<(), ssh2::Error> {
+    let all = [
+        MethodType::Kex,
+        MethodType::HostKey,
+        MethodType::CryptCs,
+        MethodType::CryptSc,
+        MethodType::MacCs,
+        MethodType::MacSc,
+    ];
+    for kind in all {
+        let modern: Vec<&str> =
+            session.supported_algs(kind)?.into_iter().filter(|name| !is_old(name)).collect();
+        session.method_pref(kind, &modern.join(","))?;
+    }
+    Ok(())
+}
+
+/// Whether an algorithm rests on something broken or nearly so. `ssh-rsa` is a signature with SHA-1.
+fn is_old(name: &str) -> bool {
+    let parts = ["sha1", "md5", "ripemd", "3des", "-cbc", "arcfour", "blowfish", "cast128", "ssh-dss"];
+    parts.iter().any(|part| name.contains(part)) || name.starts_with("ssh-rsa")
 }
 
 /// Logs in with the password by the first method that works. A switch may let anybody in and ask on its console.
@@ -250,6 +291,9 @@ fn open(target: &SshTarget, deadline: Instant) -> Result<Session, SourceError> {
                 // A command is a dozen small packets each way; without this each waits for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 let mut session = Session::new().map_err(|e| failed(&place, "libssh2 cannot start", &e))?;
+                if !target.old_algorithms {
+                    only_modern(&session).map_err(|e| failed(&place, "libssh2 cannot start", &e))?;
+                }
                 session.set_timeout(left(&place, deadline)?);
                 session.set_tcp_stream(stream);
                 return Ok(session);
@@ -325,6 +369,7 @@ impl KnownKeys {
                 "ecdsa-sha2-nistp256" => &["ecdsa-sha2-nistp256"],
                 "ecdsa-sha2-nistp384" => &["ecdsa-sha2-nistp384"],
                 "ecdsa-sha2-nistp521" => &["ecdsa-sha2-nistp521"],
+                "ssh-rsa" if target.old_algorithms => &["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"],
                 "ssh-rsa" => &["rsa-sha2-512", "rsa-sha2-256"],
                 _ => continue,
             };
