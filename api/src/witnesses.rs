@@ -178,6 +178,9 @@ impl Answer {
     }
 }
 
+/// A size, and who cosigned it when.
+type Newest = (u64, Vec<(String, Timestamp)>);
+
 /// A cosigned checkpoint to be archived, and the file it came in, if it did.
 pub(crate) struct Cosigned {
     pub(crate) note: SignedCheckpoint,
@@ -716,7 +719,7 @@ impl Witnesses {
     }
 
     /// The newest archived checkpoint and which of those we know cosigned it.
-    fn newest(&self, log: &impl ReadLog) -> Result<Option<(u64, Vec<(String, Timestamp)>)>, ReadError> {
+    fn newest(&self, log: &impl ReadLog) -> Result<Option<Newest>, ReadError> {
         let Some(size) = log.cosigned_sizes(0, log.size()?)?.pop() else { return Ok(None) };
         let Some(note) = log.cosigned(size, size, 1)?.pop() else { return Ok(None) };
         let known: Vec<(&str, &VerifierKey)> = self

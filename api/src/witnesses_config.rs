@@ -58,6 +58,9 @@ fn yes() -> bool {
     true
 }
 
+/// A witness's name, its key, and whether it is required.
+pub(crate) type Named = (String, VerifierKey, bool);
+
 /// What is wrong with the table: the key, what was found, what is allowed.
 pub(crate) type Wrong = (&'static str, String, &'static str);
 
@@ -125,7 +128,7 @@ impl WitnessConfig {
     ///
     /// # Errors
     /// As [`check`](WitnessConfig::check).
-    pub(crate) fn by_url(&self) -> Result<BTreeMap<String, Vec<(String, VerifierKey, bool)>>, Wrong> {
+    pub(crate) fn by_url(&self) -> Result<BTreeMap<String, Vec<Named>>, Wrong> {
         let mut out: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (name, w) in &self.by {
             let at = url(&w.url)?.as_str().trim_end_matches('/').to_owned();

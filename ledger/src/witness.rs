@@ -23,7 +23,7 @@
 //! new one would cosign whatever comes. An older copy of the whole directory cannot be told from the real one: a
 //! witness's directory is never restored from a backup.
 
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::layout;
 use crate::lock::{DirLock, LockError};
 use isoledger_core::Timestamp;
@@ -214,9 +214,11 @@ impl Witness {
         let line = self.signer.cosign(checkpoint.text(), now)?;
         lines.push(line.clone());
         let note = checkpoint.with_lines(&lines)?.as_str().to_owned();
-        if let Err(e) = self.store(&hash, note.as_bytes()) {
-            // Before the rename the old state is certain; from there on nobody knows which of the two is on the disk.
-            // Both are true, but the next decision would rest on a guess.
+        let file = self.write_new(&hash, note.as_bytes())?;
+        // Up to here the old state is certain, and a full disk is no more than a refusal. After a failed sync the kernel
+        // may have dropped pages and say nothing the next time, and after a failed rename nobody knows which of the two
+        // states is on the disk: the next decision would rest on a guess.
+        if let Err(e) = self.replace(&hash, file.as_ref()) {
             slot.doubtful = Some(e.to_string());
             return Err(e);
         }
@@ -248,30 +250,35 @@ impl Witness {
         slots.entry(hash.to_owned()).or_default().clone()
     }
 
-    /// Replaces a log's file. Each step says what a crash right after it leaves behind; nobody has been told anything
-    /// before the last.
-    fn store(&self, hash: &str, bytes: &[u8]) -> Result<(), AddError> {
-        let logs = self.dir.join("logs");
-        let path = logs.join(hash);
-        let new = logs.join(format!("{hash}{NEW}"));
-        let io = |doing, path: &Path| {
-            let path = path.to_owned();
-            move |source| AddError::Io { doing, path, source }
-        };
+    /// Writes a log's new state under another name. A crash leaves the old state, and a leftover that the next start
+    /// removes.
+    fn write_new(&self, hash: &str, bytes: &[u8]) -> Result<Box<dyn DiskFile>, AddError> {
+        let new = self.dir.join("logs").join(format!("{hash}{NEW}"));
         match self.disk.remove(&new) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io("remove", &new)(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(add_error("remove", &new, e)),
             _ => {}
         }
-        // A part of it under the other name: the old state, and a leftover that the next start removes.
-        let file = self.disk.create(&new).map_err(io("create", &new))?;
-        file.write_at(bytes, 0).map_err(io("write", &new))?;
-        // All of it under the other name: the same.
-        file.sync_data().map_err(io("sync", &new))?;
-        // The old state or the new one, whole: both were true when they were signed.
-        self.disk.rename(&new, &path).map_err(io("rename", &new))?;
-        // The new one. Only now may it be answered for.
-        self.disk.sync_dir(&logs).map_err(io("sync", &logs))
+        let file = self.disk.create(&new).map_err(|e| add_error("create", &new, e))?;
+        file.write_at(bytes, 0).map_err(|e| add_error("write", &new, e))?;
+        Ok(file)
     }
+
+    /// Puts the new state in the old one's place. Each step says what a crash right after it leaves behind; nobody has
+    /// been told anything before the last.
+    fn replace(&self, hash: &str, file: &dyn DiskFile) -> Result<(), AddError> {
+        let logs = self.dir.join("logs");
+        let (new, path) = (logs.join(format!("{hash}{NEW}")), logs.join(hash));
+        // The old state, and all of the new one under the other name.
+        file.sync_data().map_err(|e| add_error("sync", &new, e))?;
+        // The old state or the new one, whole: both were true when they were signed.
+        self.disk.rename(&new, &path).map_err(|e| add_error("rename", &new, e))?;
+        // The new one. Only now may it be answered for.
+        self.disk.sync_dir(&logs).map_err(|e| add_error("sync", &logs, e))
+    }
+}
+
+fn add_error(doing: &'static str, path: &Path, source: io::Error) -> AddError {
+    AddError::Io { doing, path: path.to_owned(), source }
 }
 
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> WitnessError {
