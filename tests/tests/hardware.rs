@@ -205,7 +205,8 @@ fn apply(kind: HardwareKind, port: &mut HwPort, change: &HwPort) {
     };
     (port.admin_down, port.link_up, port.description, port.mode) = (admin_down, link_up, description, mode);
     (port.access_vlan, port.native, port.allowed, port.general) = (access_vlan, native, allowed, general);
-    if kind == HardwareKind::Vdx && native.is_none() {
+    // These always have one; VLAN 1 stands for none.
+    if matches!(kind, HardwareKind::Vdx | HardwareKind::Nexus) && native.is_none() {
         port.native = Some(1);
     }
 }

@@ -48,6 +48,7 @@ async fn what_todays_readers_understand_otherwise_is_shown() {
     // The log of somebody who ran an older reader, then this one, then an older one again.
     let begun = seen.window.started;
     let signer = Arc::new(NoteSigner::new(ORIGIN, &[7; 32]).unwrap());
+    let vkey = signer.verifier().to_string();
     let mut ledger = Ledger::create(&site.data(), ORIGIN, "lab", signer, begun).unwrap();
     let switch = ScopeSwitch { labels: ["sw1".to_owned()].into(), ..ScopeSwitch::default() };
     let scope =
@@ -160,6 +161,6 @@ async fn what_todays_readers_understand_otherwise_is_shown() {
     assert!(wrong.err.contains("which is after --to"), "{wrong:?}");
     assert!(site.run("replay").expect(2).err.contains("--renormalise"));
     // An audit does not take one reader for another.
-    let audit = site.run("--json audit").expect(1).json();
+    let audit = site.run(&format!("--json audit --key {vkey}")).expect(1).json();
     assert!(audit["error"].as_str().unwrap().contains("\"openvswitch\" version 0"), "{audit:#}");
 }
