@@ -7,6 +7,7 @@
 //! # Out of scope
 //! The tests themselves, which are in `tests/tests`; emulated peers, which are the crate `isoledger-lab`.
 
+pub mod fleet;
 pub mod hardware;
 pub mod openssh;
 pub mod ovs;

@@ -24,6 +24,8 @@ pub struct Site {
     pub period: String,
     /// `poll.deadline`.
     pub deadline: String,
+    /// `poll.parallel`.
+    pub parallel: usize,
     /// `poll.settle`.
     pub settle: String,
     /// `poll.max-gap`.
@@ -57,6 +59,7 @@ impl Site {
             dir,
             period: "1h".into(),
             deadline: "10s".into(),
+            parallel: 64,
             settle: "50ms".into(),
             max_gap: "1h".into(),
             listen: "127.0.0.1:0".into(),
@@ -161,9 +164,9 @@ impl Site {
     /// The configuration's text.
     pub fn config_text(&self) -> String {
         let mut text = format!(
-            "[log]\norigin = \"{ORIGIN}\"\ndomain = \"{DOMAIN}\"\n\n[poll]\nperiod = \"{}\"\ndeadline = \"{}\"\n\
+            "[log]\norigin = \"{ORIGIN}\"\ndomain = \"{DOMAIN}\"\n\n[poll]\nperiod = \"{}\"\ndeadline = \"{}\"\nparallel = {}\n\
              settle = \"{}\"\nmax-gap = \"{}\"\n\n[http]\nlisten = \"{}\"\n\n[manager]\n{}",
-            self.period, self.deadline, self.settle, self.max_gap, self.listen, self.manager
+            self.period, self.deadline, self.parallel, self.settle, self.max_gap, self.listen, self.manager
         );
         for (name, lines) in &self.switches {
             let _ = write!(text, "\n[switches.{name}]\n{lines}");

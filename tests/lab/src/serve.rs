@@ -323,12 +323,6 @@ impl Connection {
 
     /// Sends one answer, as well or badly as the world's faults allow.
     pub(crate) async fn answer(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        let done = self.attempt(bytes).await;
-        self.cloud.answered(&self.counted.service);
-        done
-    }
-
-    async fn attempt(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         self.check_restart()?;
         match self.fault() {
             None | Some(Fault::Refuse | Fault::Unaccepted) => self.write(bytes).await,
@@ -370,6 +364,8 @@ impl Connection {
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         self.counted.meter.said(bytes.len());
+        // Before the client can act on it.
+        self.cloud.answered(&self.counted.service);
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
