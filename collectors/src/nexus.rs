@@ -14,9 +14,9 @@
 //! unreadable, a trunk's list must be the same in both places it is printed, and a port counts as bundled only when
 //! two tables say so.
 
-use crate::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
+use crate::console::{Answers, ConsoleDialect, ConsoleReader, Tidied};
 use crate::dialect::{Dialect, Reach};
-use crate::net::console::Manner;
+use crate::net::console::{ENABLE, Manner};
 use crate::{Evidence, SourceError};
 use isoledger_core::model::{Anomaly, BypassClass, BypassReading, Observed, PortReading, PortState};
 use isoledger_core::vlan::{VlanId, VlanSet};
@@ -56,7 +56,7 @@ pub const NEXUS: Dialect = Dialect {
     name: DIALECT,
     version: VERSION,
     title: "Cisco Nexus 3500 and 5500 (NX-OS)",
-    sends: &[PREPARE[0], PREPARE[1], SWITCHPORT, BRIEF, TRUNK, BUNDLES, SESSIONS, ROUTES, FEATURES],
+    sends: &[PREPARE[0], PREPARE[1], ENABLE, SWITCHPORT, BRIEF, TRUNK, BUNDLES, SESSIONS, ROUTES, FEATURES],
     bypasses: &BYPASS_TABLE,
     normalise,
     reach: Reach::Console(|settings| Box::new(ConsoleReader::new(&CONSOLE, settings))),
@@ -71,8 +71,25 @@ pub const CONSOLE: ConsoleDialect = ConsoleDialect {
     closing: PREPARE[0],
     // A caret below the word that was not understood comes first.
     refusals: &["%", "^", "Syntax error"],
-    tidy: keep_all,
+    tidy,
 };
+
+/// Leaves out for which VLANs of a trunk spanning tree forwards: a change of topology anywhere changes it, and a VLAN that
+/// is blocked today is carried tomorrow. It is the last table; the one that is read stands before it.
+fn tidy(command: &str, line: &str) -> Tidied {
+    let mut words = line.split_whitespace();
+    let heading = words.next().is_some_and(|w| w.eq_ignore_ascii_case("port"));
+    if command == TRUNK && heading && is_about_spanning_tree(&words.collect::<Vec<_>>().join(" ")) {
+        return Tidied::DropRest;
+    }
+    Tidied::Keep
+}
+
+/// Whether a heading of `show interface trunk` begins the table of what spanning tree does, in either wording.
+fn is_about_spanning_tree(heading: &str) -> bool {
+    let heading = heading.to_ascii_lowercase();
+    heading.starts_with("stp forwarding") || heading.starts_with("vlans in spanning tree forwarding state")
+}
 
 /// More ports than any switch of this family has, extenders included.
 const MAX_PORTS: usize = 4096;
@@ -228,8 +245,7 @@ fn port_name(text: &str) -> Option<(Kind, String)> {
     let parts: Vec<&str> = number.split('/').collect();
     let allowed = if kind == Kind::Ethernet { 2..=3 } else { 1..=1 };
     let digits = |part: &&str| (1..=5).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    (allowed.contains(&parts.len()) && parts.iter().all(|p| digits(&p)))
-        .then(|| (kind, format!("{long}{number}")))
+    (allowed.contains(&parts.len()) && parts.iter().all(digits)).then(|| (kind, format!("{long}{number}")))
 }
 
 // ---- show interface switchport -------------------------------------------------------------------------------------
@@ -288,18 +304,18 @@ fn records(text: &str, observed: &mut Observed) -> Vec<Record> {
             *count += 1;
             continue;
         };
-        if let Some(key) = unfinished.take() {
-            if trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'-' | b' ')) {
-                if let Some(value) = record.fields.get_mut(&key) {
-                    value.push_str(trimmed);
-                    unfinished = value.ends_with(',').then_some(key);
-                    if value.len() > MAX_VALUE {
-                        record.breaks(format!("the list of VLANs is longer than {MAX_VALUE} bytes"));
-                        unfinished = None;
-                    }
+        if let Some(key) = unfinished.take()
+            && trimmed.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'-' | b' '))
+        {
+            if let Some(value) = record.fields.get_mut(&key) {
+                value.push_str(trimmed);
+                unfinished = value.ends_with(',').then_some(key);
+                if value.len() > MAX_VALUE {
+                    record.breaks(format!("the list of VLANs is longer than {MAX_VALUE} bytes"));
+                    unfinished = None;
                 }
-                continue;
             }
+            continue;
         }
         match trimmed.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
             Some((key, value))
@@ -495,20 +511,17 @@ impl Record {
         let mode = self
             .mode(facts.brief)
             .map_err(|(some, why)| if some { (either.clone(), why) } else { all(why) })?;
-        if let (Mode::Access | Mode::Tunnel, Some(line)) = (mode, facts.brief) {
-            if let Some(other) = VlanId::parse(&line.vlan).filter(|v| *v != access.id) {
-                either.insert(other);
-                return Err((
-                    either,
-                    format!("its access VLAN is {} here and {other} in {BRIEF:?}", access.id),
-                ));
-            }
+        if let (Mode::Access | Mode::Tunnel, Some(line)) = (mode, facts.brief)
+            && let Some(other) = VlanId::parse(&line.vlan).filter(|v| *v != access.id)
+        {
+            either.insert(other);
+            return Err((either, format!("its access VLAN is {} here and {other} in {BRIEF:?}", access.id)));
         }
-        if let (Mode::Trunk, Some(again)) = (mode, facts.allowed_again) {
-            if *again != allowed {
-                let why = format!("the VLANs allowed are {allowed} here and {again} in {TRUNK:?}");
-                return Err((allowed.union(again).union(&voice), shorten(&why)));
-            }
+        if let (Mode::Trunk, Some(again)) = (mode, facts.allowed_again)
+            && *again != allowed
+        {
+            let why = format!("the VLANs allowed are {allowed} here and {again} in {TRUNK:?}");
+            return Err((allowed.union(again).union(&voice), shorten(&why)));
         }
         // Frames of a VLAN that is not there are dropped. It is believed to be absent unless another record names it.
         let absent = |vlan: &Printed| vlan.exists == Some(false) && !facts.created.contains(vlan.id);

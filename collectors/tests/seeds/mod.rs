@@ -1,5 +1,8 @@
 //! One whole reading for every dialect, as evidence: what fuzzing and mutation begin with. Made from the fixtures.
 
+// Public for the fuzz targets, which take this file as a module of theirs.
+#![allow(unreachable_pub)]
+
 use isoledger_collectors::dialect::{MANAGERS, SWITCHES};
 use isoledger_collectors::{Evidence, Exchange, SourceError};
 use isoledger_collectors::{
@@ -189,6 +192,7 @@ fn n3000() -> Vec<Exchange> {
         (n3000::SESSIONS[3], fixture!("dell-n3000/session-4.txt")),
         (n3000::ADDRESSES, fixture!("dell-n3000/ip.txt")),
         (n3000::GVRP, fixture!("dell-n3000/gvrp.txt")),
+        (n3000::MVRP, fixture!("dell-n3000/mvrp.txt")),
         (n3000::DOT1X, fixture!("dell-n3000/dot1x.txt")),
     ])
 }
