@@ -4,10 +4,10 @@ use isoledger_collectors::Part;
 use isoledger_core::assemble::may_join;
 use isoledger_core::judge::{Finding, FindingClass, FindingKind, Subject};
 use isoledger_core::model::{
-    Channel, Declared, NetworkVlan, Observed, PortId, PortNames, PortReading, Scope,
+    Attachment, Channel, Declared, NetworkVlan, Observed, PortId, PortNames, PortReading, Scope,
 };
 use isoledger_ledger::recorder::View;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Something the two sides disagree about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,29 +47,125 @@ pub(crate) fn disputes(view: &View) -> BTreeMap<Dispute, BTreeSet<String>> {
     out
 }
 
-/// The nodes and networks to ask the cloud manager about again.
-pub(crate) fn part(
-    disputes: &BTreeMap<Dispute, BTreeSet<String>>,
-    declared: &Declared,
-    scope: &Scope,
-    observed: &BTreeMap<String, &Observed>,
-) -> Part {
-    let names = scope.names();
-    let mut part = Part::default();
-    for (dispute, networks) in disputes {
-        part.networks.extend(networks.iter().cloned());
+/// What a declaration says of each logical port, by the switches' own names: looked up once for all disputes, since there
+/// may be as many of them as there are ports.
+pub(crate) struct Ground<'a> {
+    declared: &'a Declared,
+    observed: &'a BTreeMap<String, &'a Observed>,
+    ports: HashMap<PortId, Here<'a>>,
+    // The ports of each nic that is cabled.
+    nics: HashMap<(&'a str, &'a str), BTreeSet<PortId>>,
+}
+
+#[derive(Default)]
+struct Here<'a> {
+    attachments: Vec<&'a Attachment>,
+    // Machines on the manager's own host, whose networks this exit brings there.
+    hosted: Vec<&'a Attachment>,
+    nodes: BTreeSet<&'a str>,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(
+        declared: &'a Declared,
+        scope: &Scope,
+        observed: &'a BTreeMap<String, &'a Observed>,
+    ) -> Ground<'a> {
+        let names = scope.names();
+        let (mut ports, mut nics) = (HashMap::<_, Here<'a>>::new(), HashMap::new());
+        for c in &declared.cabling {
+            let id = logical(&c.port, &names, observed);
+            nics.entry((c.node.as_str(), c.nic.as_str())).or_insert_with(BTreeSet::new).insert(id.clone());
+            ports.entry(id).or_default().nodes.insert(&c.node);
+        }
+        for a in &declared.attachments {
+            match (&a.port, &a.channel) {
+                (Some(port), _) => {
+                    ports.entry(logical(port, &names, observed)).or_default().attachments.push(a);
+                }
+                // As it is assembled.
+                (None, Channel::ManagerHost) => {
+                    let vlan = declared.networks.get(&a.network).and_then(|n| match n.vlan {
+                        NetworkVlan::Id(v) => Some(v),
+                        NetworkVlan::Unassessable(_) => None,
+                    });
+                    if let Some(exit) = vlan.and_then(|v| scope.manager_host(v)) {
+                        ports.entry(exit.port.clone()).or_default().hosted.push(a);
+                    }
+                }
+                (None, _) => {}
+            }
+        }
+        Ground { declared, observed, ports, nics }
+    }
+
+    /// The nodes and networks to ask the cloud manager about again.
+    pub(crate) fn part(&self, disputes: &BTreeMap<Dispute, BTreeSet<String>>) -> Part {
+        let mut part = Part::default();
+        for (dispute, networks) in disputes {
+            part.networks.extend(networks.iter().cloned());
+            match dispute {
+                Dispute::Port(_, id) | Dispute::Passed(_, id) => {
+                    let nodes = self.ports.get(id).into_iter().flat_map(|here| &here.nodes);
+                    part.nodes.extend(nodes.map(|n| (*n).to_owned()));
+                }
+                Dispute::Nic(_, node, _) => {
+                    part.nodes.insert(node.clone());
+                }
+                Dispute::Network(..) => {}
+            }
+        }
+        part
+    }
+
+    /// The ports a dispute is about. A machine on the manager's host has none of its own: the exit that its network takes
+    /// is not excused for its sake.
+    pub(crate) fn ports_of(&self, dispute: &Dispute) -> BTreeSet<PortId> {
         match dispute {
-            Dispute::Port(_, id) | Dispute::Passed(_, id) => {
-                let cables = declared.cabling.iter().filter(|c| logical(&c.port, &names, observed) == *id);
-                part.nodes.extend(cables.map(|c| c.node.clone()));
+            Dispute::Port(_, id) | Dispute::Passed(_, id) => BTreeSet::from([id.clone()]),
+            Dispute::Nic(_, node, nic) => {
+                self.nics.get(&(node.as_str(), nic.as_str())).cloned().unwrap_or_default()
             }
-            Dispute::Nic(_, node, _) => {
-                part.nodes.insert(node.clone());
-            }
-            Dispute::Network(..) => {}
+            Dispute::Network(..) => BTreeSet::new(),
         }
     }
-    part
+
+    /// The sides of `id`, with what is declared of `networks`.
+    pub(crate) fn sides(&self, id: &PortId, networks: &BTreeSet<String>) -> Sides {
+        let nothing = Here::default();
+        let here = self.ports.get(id).unwrap_or(&nothing);
+        // An exit brings many networks to the manager's host; machines on others say nothing of these.
+        let hosted = here.hosted.iter().filter(|a| networks.contains(&a.network));
+        let declared = here.attachments.iter().chain(hosted);
+        Sides {
+            declared: declared
+                .map(|a| {
+                    (a.network.clone(), a.project.clone(), a.node.clone(), a.nic.clone(), a.channel.clone())
+                })
+                .collect(),
+            networks: networks
+                .iter()
+                .filter_map(|n| self.declared.networks.get(n).map(|net| (n.clone(), net.clone())))
+                .collect(),
+            nodes: here
+                .nodes
+                .iter()
+                .map(|n| ((*n).to_owned(), self.declared.holders.get(*n).cloned()))
+                .collect(),
+            observed: self.observed.get(id.switch.as_str()).and_then(|o| o.ports.get(&id.port)).cloned(),
+        }
+    }
+
+    // Whoever holds a node that is cabled or attached here.
+    fn projects(&self, id: &PortId) -> impl Iterator<Item = &'a str> {
+        let here = self.ports.get(id);
+        let holders = here
+            .into_iter()
+            .flat_map(|here| &here.nodes)
+            .filter_map(|n| self.declared.holders.get(*n).map(String::as_str));
+        holders
+            .chain(here.into_iter().flat_map(|here| &here.attachments).filter_map(|a| a.project.as_deref()))
+    }
 }
 
 // The scope's name of the logical port that a declared port is.
@@ -104,37 +200,6 @@ impl Sides {
     }
 }
 
-/// The sides of `id`, with what is declared of `networks`.
-pub(crate) fn sides(
-    id: &PortId,
-    networks: &BTreeSet<String>,
-    declared: &Declared,
-    scope: &Scope,
-    observed: &BTreeMap<String, &Observed>,
-) -> Sides {
-    let names = scope.names();
-    let here = |p: &PortId| logical(p, &names, observed) == *id;
-    Sides {
-        declared: declared
-            .attachments
-            .iter()
-            .filter(|a| a.port.as_ref().is_some_and(here))
-            .map(|a| (a.network.clone(), a.project.clone(), a.node.clone(), a.nic.clone(), a.channel.clone()))
-            .collect(),
-        networks: networks
-            .iter()
-            .filter_map(|n| declared.networks.get(n).map(|net| (n.clone(), net.clone())))
-            .collect(),
-        nodes: declared
-            .cabling
-            .iter()
-            .filter(|c| here(&c.port))
-            .map(|c| (c.node.clone(), declared.holders.get(&c.node).cloned()))
-            .collect(),
-        observed: observed.get(id.switch.as_str()).and_then(|o| o.ports.get(&id.port)).cloned(),
-    }
-}
-
 /// Whether `observed` tells that the port carried the VLANs of all `networks` between its readings.
 pub(crate) fn told(
     id: &PortId,
@@ -154,26 +219,12 @@ pub(crate) fn told(
 /// Whether what the port carried of `networks` between two readings may have been the cloud manager's doing, by what it
 /// declared at any of these moments: a project that held a node there, and a network on that VLAN it may join. Nodes and
 /// networks may have changed hands in between.
-pub(crate) fn may_have_joined(
-    id: &PortId,
-    networks: &BTreeSet<String>,
-    moments: &[&Declared],
-    scope: &Scope,
-    observed: &BTreeMap<String, &Observed>,
-) -> bool {
-    let mut projects: BTreeSet<&str> = BTreeSet::new();
-    let mut vlans: BTreeSet<&NetworkVlan> = BTreeSet::new();
-    let names = scope.names();
-    for declared in moments {
-        let here = |p: &PortId| logical(p, &names, observed) == *id;
-        let nodes = declared.cabling.iter().filter(|c| here(&c.port)).map(|c| &c.node);
-        projects.extend(nodes.filter_map(|n| declared.holders.get(n)).map(String::as_str));
-        let attached = declared.attachments.iter().filter(|a| a.port.as_ref().is_some_and(here));
-        projects.extend(attached.filter_map(|a| a.project.as_deref()));
-        vlans.extend(networks.iter().filter_map(|n| declared.networks.get(n)).map(|n| &n.vlan));
-    }
-    moments
-        .iter()
+pub(crate) fn may_have_joined(id: &PortId, networks: &BTreeSet<String>, moments: &[&Ground<'_>]) -> bool {
+    let projects: BTreeSet<&str> = moments.iter().flat_map(|m| m.projects(id)).collect();
+    let declared = || moments.iter().map(|m| m.declared);
+    let vlans: BTreeSet<&NetworkVlan> =
+        declared().flat_map(|d| networks.iter().filter_map(|n| d.networks.get(n)).map(|n| &n.vlan)).collect();
+    declared()
         .flat_map(|d| d.networks.values())
         .any(|n| vlans.contains(&n.vlan) && projects.iter().any(|by| may_join(&n.owner, &n.access, by)))
 }
@@ -207,22 +258,4 @@ pub(crate) fn in_flight(
     let names = scope.names();
     let ports = declared.actions.iter().filter(|a| a.pending).filter_map(|a| a.port.as_ref());
     ports.map(|p| logical(p, &names, observed)).collect()
-}
-
-/// The ports an attachment's dispute is about.
-pub(crate) fn ports_of(
-    dispute: &Dispute,
-    declared: &Declared,
-    scope: &Scope,
-    observed: &BTreeMap<String, &Observed>,
-) -> BTreeSet<PortId> {
-    let names = scope.names();
-    match dispute {
-        Dispute::Port(_, id) | Dispute::Passed(_, id) => BTreeSet::from([id.clone()]),
-        Dispute::Nic(_, node, nic) => {
-            let cables = declared.cabling.iter().filter(|c| c.node == *node && c.nic == *nic);
-            cables.map(|c| logical(&c.port, &names, observed)).collect()
-        }
-        Dispute::Network(..) => BTreeSet::new(),
-    }
 }

@@ -3,7 +3,7 @@
 //! One engine polls one domain, one poll at a time. It hands what it read to the recorder and the recorder's poll to
 //! the ledger; judging and hashing are theirs.
 
-use crate::disputes::{self, Dispute};
+use crate::disputes::{self, Dispute, Ground};
 use crate::keys::entropy;
 use crate::sources::Sources;
 use isoledger_collectors::{Clock, Reading, Stopwatch};
@@ -348,14 +348,22 @@ impl Engine {
         if fresh.is_empty() {
             return Ok((first, answered));
         }
-        let part = disputes::part(&fresh, &before.declared, &scope, &observed(readings));
-        let mut looked: BTreeMap<PortId, (BTreeSet<String>, disputes::Sides)> = BTreeMap::new();
+        let mut concerned: BTreeMap<PortId, BTreeSet<String>> = BTreeMap::new();
+        let seen = observed(readings);
+        let ground = Ground::new(&before.declared, &scope, &seen);
+        let part = ground.part(&fresh);
         for (dispute, networks) in &fresh {
-            for id in disputes::ports_of(dispute, &before.declared, &scope, &observed(readings)) {
-                let now = disputes::sides(&id, networks, &before.declared, &scope, &observed(readings));
-                looked.entry(id).or_insert_with(|| (networks.clone(), now)).0.extend(networks.clone());
+            for id in ground.ports_of(dispute) {
+                concerned.entry(id).or_default().extend(networks.iter().cloned());
             }
         }
+        let looked: BTreeMap<PortId, (BTreeSet<String>, disputes::Sides)> = concerned
+            .into_iter()
+            .map(|(id, networks)| {
+                let sides = ground.sides(&id, &networks);
+                (id, (networks, sides))
+            })
+            .collect();
         tracing::info!(
             disputes = fresh.len(),
             ports = looked.len(),
@@ -398,54 +406,78 @@ impl Engine {
         readings.moving = disputes::in_flight(&after.declared, &scope, &observed(readings));
         let second = block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?;
         let known = readings.moving.len();
+        let seen = observed(readings);
+        // What was declared at each moment in question, the present one first; the others are rarely needed.
+        let mut grounds = Grounds { scope: &scope, observed: &seen, made: Vec::new() };
+        let now = grounds.place(&after.declared);
+        let mut moving = BTreeSet::new();
         for (dispute, networks) in disputes::disputes(second.view()) {
-            for id in disputes::ports_of(&dispute, &after.declared, &scope, &observed(readings)) {
+            for id in grounds.at(now).ports_of(&dispute) {
                 let moved = match (looked.get(&id), &dispute) {
                     // What passed is over, whatever the port did since. But it may have been the cloud manager's doing
                     // by what it declared when the gap began, or at the first look.
                     (Some(_), Dispute::Passed(..)) => {
                         let began = self.held.get(&id.switch).or(at_last_poll);
-                        let moments: Vec<&Declared> = [began, Some(&before), Some(&after)]
+                        let moments: Vec<usize> = [began, Some(&before), Some(&after)]
                             .into_iter()
                             .flatten()
-                            .map(|f| &*f.declared)
+                            .map(|f| grounds.place(&f.declared))
                             .collect();
-                        let own =
-                            disputes::may_have_joined(&id, &networks, &moments, &scope, &observed(readings));
+                        let moments: Vec<&Ground<'_>> = moments.into_iter().map(|i| grounds.at(i)).collect();
+                        let own = disputes::may_have_joined(&id, &networks, &moments);
                         if own {
                             explained.insert(id.clone());
                         }
                         own
                     }
-                    (Some((networks, then)), _) => {
-                        disputes::sides(&id, networks, &after.declared, &scope, &observed(readings)) != *then
-                    }
+                    (Some((networks, then)), _) => grounds.at(now).sides(&id, networks) != *then,
                     // It agreed at the first look, so it moved in between; one look is no confirmation. What the
                     // poll before already found stands on its own.
                     (None, _) => is_fresh(&dispute, &standing),
                 };
                 if moved {
                     tracing::info!(port = %id, ?networks, "still moving");
-                    readings.moving.insert(id);
+                    moving.insert(id);
                 }
             }
         }
         // What the first look saw and the second does not, with nothing declared in between, was there and went without
         // the cloud manager: that is no agreement, and the port is not known to have been alone.
         for (id, (networks, then)) in &looked {
-            let now = disputes::sides(id, networks, &after.declared, &scope, &observed(readings));
+            let sides = grounds.at(now).sides(id, networks);
             // Where the switch told of it, it is judged as what passed.
-            let told = disputes::told(id, networks, &after.declared, &observed(readings));
-            if now.only_switch_moved(then) && !told {
+            let told = disputes::told(id, networks, &after.declared, &seen);
+            if sides.only_switch_moved(then) && !told {
                 tracing::warn!(port = %id, ?networks, "the switch moved and the cloud manager did not");
-                readings.moving.insert(id.clone());
+                moving.insert(id.clone());
             }
         }
+        readings.moving.append(&mut moving);
         let last = match readings.moving.len() == known {
             true => second,
             false => block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?,
         };
         Ok((last, answered))
+    }
+}
+
+/// What each of several declarations says, worked out when it is first asked for.
+struct Grounds<'a> {
+    scope: &'a Scope,
+    observed: &'a BTreeMap<String, &'a Observed>,
+    made: Vec<(&'a Arc<Declared>, Ground<'a>)>,
+}
+
+impl<'a> Grounds<'a> {
+    fn place(&mut self, declared: &'a Arc<Declared>) -> usize {
+        self.made.iter().position(|(known, _)| Arc::ptr_eq(known, declared)).unwrap_or_else(|| {
+            self.made.push((declared, Ground::new(declared, self.scope, self.observed)));
+            self.made.len() - 1
+        })
+    }
+
+    fn at(&self, place: usize) -> &Ground<'a> {
+        &self.made[place].1
     }
 }
 

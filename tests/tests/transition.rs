@@ -417,3 +417,24 @@ async fn a_port_that_moves_at_every_poll_is_in_transition_for_three_of_them() {
     }
     bench.lab.assert_only_reads();
 }
+
+/// An intruder's port of red's turned to blue: one port, two networks, and two findings that do not move.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_two_networks_differ_about_is_found_in_the_first_poll() {
+    let bench = Bench::new().await;
+    bench.lab.edit(|w| {
+        w.declare("node06", "eth0", "red-net", "vlan/native");
+        w.switch_mut("sw2").unwrap().set_port_vlans("sw2p3", &PortVlans::Access(100)).unwrap();
+        w.revoke("blue-net", "red").unwrap();
+    });
+    bench.rest();
+    bench.lab.edit(|w| {
+        w.switch_mut("sw2").unwrap().set_port_vlans("sw2p3", &PortVlans::Access(101)).unwrap();
+    });
+    let polled = bench.service.poll();
+    assert_eq!(polled["verdicts"]["blue-net"], "violated", "{polled}");
+    let on = |network| findings(&bench.service.network(network));
+    assert_eq!(on("blue-net"), [("foreign-port".into(), PORT.into())]);
+    assert_eq!(on("red-net"), [("missing-port".into(), PORT.into())]);
+    bench.lab.assert_only_reads();
+}
