@@ -275,7 +275,11 @@ mod tests {
                 "switch = \"sw9\"\n port = \"up\"",
                 "no switch \"sw9\"",
             ),
-            ("labels = [\"hil-sw1\"]", "labels = [\"sw2\"]", "stands for both"),
+            (
+                "labels = [\"hil-sw1\"]\n        prefixes = { hil-sw1 = \"Te \" }",
+                "labels = [\"sw2\"]",
+                "stands for both",
+            ),
             ("kind = \"router\"", "kind = \"rooter\"", "unknown variant"),
         ] {
             assert!(GOOD.contains(from), "{from}");
