@@ -15,14 +15,17 @@
 pub mod seeds;
 
 use isoledger_collectors::net::console::{Action, Console, Manner};
+use std::sync::LazyLock;
 
 /// What stands between two answers in the bytes of an input: no switch prints it.
 const BETWEEN: u8 = 0;
 
+static SEEDS: LazyLock<Vec<seeds::Seed>> = LazyLock::new(seeds::seeds);
+
 /// Reads the answers in `data`, in place of the first ones of each seed of this dialect. It may not panic, and the same
 /// bytes must always mean the same.
 pub fn reading(dialect: &str, data: &[u8]) {
-    for seed in seeds::seeds().iter().filter(|seed| seed.dialect == dialect) {
+    for seed in SEEDS.iter().filter(|seed| seed.dialect == dialect) {
         let mut evidence = seed.evidence.clone();
         for (exchange, answer) in evidence.exchanges.iter_mut().zip(data.split(|b| *b == BETWEEN)) {
             exchange.answer = answer.to_vec();
@@ -38,32 +41,45 @@ pub fn input(seed: &seeds::Seed) -> Vec<u8> {
     answers.join(&BETWEEN)
 }
 
-/// Logs in and asks two commands of a switch that prints `data`, once in one piece and once byte by byte: what is done
-/// must be the same.
+/// Logs in and asks two commands of a switch that prints `data`, whatever is asked, once in large pieces and once byte by
+/// byte. It may not panic, nor give more than it was allowed. (That both ways of cutting come to the same needs a switch
+/// that answers, and is among the tests of the framing.)
 pub fn console(data: &[u8]) {
-    assert_eq!(drive(data, data.len().max(1)), drive(data, 1));
+    for piece in [data.len().max(1), 1] {
+        drive(data, piece);
+    }
 }
 
-/// What the console had done by the end, or until it gave up. A pause comes where `data` has [`BETWEEN`].
-fn drive(data: &[u8], piece: usize) -> Result<Vec<Action>, String> {
+/// The most bytes of one answer.
+const LIMIT: usize = 512;
+
+/// Goes on until the console gives up. A pause comes where `data` has [`BETWEEN`].
+fn drive(data: &[u8], piece: usize) {
     let mut console =
         Console::new(Manner { pagers: &["--More--", "More: <space>,  Quit: q, One line: <return>"] });
-    let mut commands = ["show interface switchport", "terminal length 0"].into_iter();
-    let mut done = Vec::new();
+    let mut commands = ["show interface switchport", "terminal length 0"].into_iter().peekable();
     for (n, burst) in data.split(|b| *b == BETWEEN).enumerate() {
+        let mut done = Vec::new();
         if n > 0 && console.wants_quiet() {
-            done.extend(console.quiet().map_err(|e| e.to_string())?);
-        }
-        for bytes in burst.chunks(piece) {
-            let actions = console.feed(bytes).map_err(|e| e.to_string())?;
-            done.extend(actions);
-        }
-        // The next command is asked in a pause, so that it does not depend on how the bytes were cut.
-        if matches!(done.last(), Some(Action::Ready | Action::Finished(_))) {
-            if let Some(command) = commands.next() {
-                done.push(console.ask(command, 1 << 20));
+            match console.quiet() {
+                Ok(actions) => done = actions,
+                Err(_) => return,
             }
         }
+        for bytes in burst.chunks(piece) {
+            match console.feed(bytes) {
+                Ok(actions) => done.extend(actions),
+                Err(_) => return,
+            }
+        }
+        for action in &done {
+            if let Action::Finished(answer) = action {
+                assert!(answer.len() <= LIMIT + console.prompt().len(), "{} bytes", answer.len());
+            }
+        }
+        let idle = done.iter().any(|a| matches!(a, Action::Ready | Action::Finished(_)));
+        if let Some(command) = commands.next_if(|_| idle) {
+            console.ask(command, LIMIT);
+        }
     }
-    Ok(done)
 }
