@@ -52,6 +52,8 @@ pub enum Tidied {
     Keep,
     /// Left out.
     Drop,
+    /// Left out, and so is everything behind it.
+    DropRest,
     /// Kept in these words.
     As(String),
 }
@@ -119,6 +121,7 @@ fn exchange(console: &ConsoleDialect, command: &str, answer: &[u8]) -> Exchange 
         match (console.tidy)(command, text.trim_end_matches('\n')) {
             Tidied::Keep => kept.extend_from_slice(line),
             Tidied::Drop => {}
+            Tidied::DropRest => break,
             Tidied::As(other) => {
                 kept.extend_from_slice(other.as_bytes());
                 kept.push(b'\n');
@@ -215,11 +218,12 @@ fn prompt(exchange: &Exchange) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::dialect::{Reach, SWITCHES};
+    use crate::net::console::ENABLE;
 
     #[test]
     fn every_console_dialect_says_all_that_it_sends() {
         for console in CONSOLES {
-            let all = console.prepare.iter().chain(console.commands).chain([&console.closing]);
+            let all = console.prepare.iter().chain(console.commands).chain([&console.closing, &ENABLE]);
             for command in all {
                 assert!(console.dialect.sends.contains(command), "{}: {command}", console.dialect.name);
                 assert!(!command.contains(['\n', '\r']) && command.trim() == *command, "{command:?}");
@@ -245,11 +249,14 @@ mod tests {
             tidy: |_, line| match line.split_once(' ') {
                 Some(("secret", _)) => Tidied::As("secret (left out)".into()),
                 Some(("uptime", _)) => Tidied::Drop,
+                Some(("counters", _)) => Tidied::DropRest,
                 _ => Tidied::Keep,
             },
         };
         let got = exchange(&console, "show it", b"a\nuptime 5\nsecret x\n\xff\nsw1#");
         assert_eq!((got.status, got.answer.as_slice()), (Some(0), &b"a\nsecret (left out)\n\xff\nsw1#"[..]));
+        let got = exchange(&console, "show it", b"a\ncounters of all\n1 2 3\nsw1#");
+        assert_eq!(got.answer, b"a\nsw1#");
         let got = exchange(&console, "show it", b"\n  % no such command\nsw1#");
         assert_eq!(got.status, Some(1));
     }

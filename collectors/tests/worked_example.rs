@@ -8,7 +8,7 @@ use isoledger_collectors::Exchange;
 // ---- shown on the page from here
 use isoledger_collectors::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
 use isoledger_collectors::dialect::{BypassTable, Dialect, Reach};
-use isoledger_collectors::net::console::Manner;
+use isoledger_collectors::net::console::{ENABLE, Manner};
 use isoledger_collectors::text::{quoted, vlan, vlan_list};
 use isoledger_collectors::{Evidence, SourceError};
 use isoledger_core::model::{Anomaly, BypassClass, BypassReading, Observed, PortReading, PortState};
@@ -27,7 +27,7 @@ const FANCYSWITCH: Dialect = Dialect {
     version: 1,
     title: "Fancyswitch 9",
     // Everything that is ever sent. A test asserts that nothing else arrives.
-    sends: &[PREPARE[0], SHOW],
+    sends: &[PREPARE[0], ENABLE, SHOW],
     bypasses: BYPASSES,
     normalise,
     reach: Reach::Console(|settings| Box::new(ConsoleReader::new(&CONSOLE, settings))),

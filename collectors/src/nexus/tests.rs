@@ -363,6 +363,21 @@ fn names_in_either_spelling() {
     }
 }
 
+/// What spanning tree does changes no byte that is kept, and the table that is read is kept.
+#[test]
+fn what_spanning_tree_does_is_left_out() {
+    let text = include_str!("../../fixtures/cisco-nexus/trunk.txt");
+    let until = |text: &str| text.lines().take_while(|l| tidy(TRUNK, l) == Tidied::Keep).count();
+    let whole = until(text);
+    assert_eq!(text.lines().nth(whole), Some("Port          STP Forwarding"));
+    let other = "Port          Vlans in spanning tree forwarding state and not pruned";
+    assert_eq!(until(&text.replace("Port          STP Forwarding", other)), whole);
+    let kept: String = text.lines().take(whole).map(|l| format!("{l}\n")).collect();
+    assert_eq!(trunk_lists(&kept), trunk_lists(text));
+    assert_eq!(trunk_lists(&kept).unwrap().len(), 7);
+    assert_eq!(tidy(BRIEF, "Port          STP Forwarding"), Tidied::Keep);
+}
+
 // ---- the law -------------------------------------------------------------------------------------------------------
 
 const LAW: Law<'_> =
