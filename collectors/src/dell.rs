@@ -29,6 +29,11 @@ pub(crate) fn is_port(name: &str) -> bool {
     port_list(name).is_some_and(|list| list.len() == 1)
 }
 
+/// Whether a line is a table's row about a port.
+pub(crate) fn is_port_row(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(is_port)
+}
+
 /// The VLANs that `show vlan` lists each port in. Lists of ports are wrapped.
 pub(crate) fn members(text: &str) -> BTreeMap<String, VlanSet> {
     let mut all: BTreeMap<String, VlanSet> = BTreeMap::new();
@@ -47,8 +52,8 @@ pub(crate) fn members(text: &str) -> BTreeMap<String, VlanSet> {
 }
 
 /// The active members of each bundle, from lines such as `po1  Active: gi1/0/1,gi1/0/2 Inactive: gi1/0/3` and those that
-/// continue them. One that is not active
-/// stands for itself. A bundle without any is left out.
+/// continue them. One that is not active, or stands behind another label (`Non-candidate:`), stands for itself: its own
+/// VLANs count. A bundle without any is left out.
 pub(crate) fn bundles(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (mut current, mut active) = (None::<String>, None);
@@ -60,15 +65,18 @@ pub(crate) fn bundles(text: &str) -> BTreeMap<String, BTreeSet<String>> {
             active = None;
         }
         let Some(name) = &current else { continue };
-        for word in words {
-            match (word, port_list(word.trim_end_matches(','))) {
-                ("Active:", _) => active = Some(true),
-                ("Inactive:", _) => active = Some(false),
-                (_, Some(list)) if active.is_some() => {
-                    let members = all.entry(name.clone()).or_default();
-                    members.extend(list.into_iter().filter(|_| active == Some(true)));
+        // Some releases put a comma in front of the next label, without a space.
+        for word in words.flat_map(|w| w.split(',')) {
+            match word {
+                "Active:" => active = Some(true),
+                "Inactive:" => active = Some(false),
+                _ if word.contains(':') => active = None,
+                _ => {
+                    if let (Some(active), Some(list)) = (active, port_list(word)) {
+                        let members = all.entry(name.clone()).or_default();
+                        members.extend(list.into_iter().filter(|_| active));
+                    }
                 }
-                _ => {}
             }
         }
     }
@@ -96,4 +104,29 @@ pub(crate) fn bundle(observed: &mut Observed, bundles: &BTreeMap<String, BTreeSe
 
 pub(crate) fn is_address(word: &str) -> bool {
     word.parse::<std::net::IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_active_member_is_bundled() {
+        for (text, want) in [
+            ("po1  Active: gi1/0/1,gi1/0/7-8 Inactive: gi1/0/2", "gi1/0/1 gi1/0/7 gi1/0/8"),
+            (
+                "Po1  Active: Gi1/0/1, Gi1/0/2,   Dynamic 7 1 Disabled\n     Gi1/0/3\n",
+                "gi1/0/1 gi1/0/2 gi1/0/3",
+            ),
+            ("po1  Active: gi1/0/1,Inactive: gi1/0/2-3", "gi1/0/1"),
+            ("po1  Active: gi1/0/1 Non-candidate: gi1/0/2", "gi1/0/1"),
+            ("po1  Active: gi1/0/1\n     Non-candidate: gi1/0/2,\n     gi1/0/3", "gi1/0/1"),
+            ("po1  Non-candidate: gi1/0/2 Active: gi1/0/1", "gi1/0/1"),
+            ("po1  Active: gi1/0/1Standby: gi1/0/2", ""),
+            ("po1  gi1/0/1", ""),
+        ] {
+            let members: Vec<String> = bundles(text).remove("po1").into_iter().flatten().collect();
+            assert_eq!(members.join(" "), want, "{text:?}");
+        }
+    }
 }

@@ -15,10 +15,12 @@
 //! unreadable too.
 
 use crate::classes::Classes;
-use crate::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
-use crate::dell::{bundle, bundles, is_address, is_port, is_ruler, members, note, spoil, without_untagged};
+use crate::console::{Answers, ConsoleDialect, ConsoleReader, Tidied};
+use crate::dell::{
+    bundle, bundles, is_address, is_port, is_port_row, is_ruler, members, note, spoil, without_untagged,
+};
 use crate::dialect::{ConsoleSettings, Dialect, Reach};
-use crate::net::console::Manner;
+use crate::net::console::{ENABLE, Manner};
 use crate::text::{quoted, vlan, vlan_list};
 use crate::{Evidence, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Observed, PortReading, PortState};
@@ -49,6 +51,9 @@ pub const GVRP: &str = "show gvrp configuration";
 /// Whether a server may assign VLANs.
 pub const DOT1X: &str = "show dot1x";
 
+/// What some releases print before a long answer.
+const WAITING: &str = "Gathering information...";
+
 /// More ports than a stack of this family has.
 const MAX_PORTS: usize = 1024;
 
@@ -57,7 +62,7 @@ pub const POWERCONNECT: Dialect = Dialect {
     name: DIALECT,
     version: VERSION,
     title: "Dell PowerConnect 5500, Cisco Small Business 300",
-    sends: &[NO_PAGES, "enable", SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, ADDRESSES, GVRP, DOT1X],
+    sends: &[NO_PAGES, ENABLE, SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, ADDRESSES, GVRP, DOT1X],
     bypasses: &BYPASS_TABLE,
     normalise,
     reach: Reach::Console(reader),
@@ -71,10 +76,27 @@ pub const CONSOLE: ConsoleDialect = ConsoleDialect {
     commands: &[SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, ADDRESSES, GVRP, DOT1X],
     closing: NO_PAGES,
     refusals: &["%"],
-    tidy: keep_all,
+    tidy,
 };
 
-const MANNER: Manner = Manner { pagers: &["More: <space>,  Quit: q, One line: <return>"] };
+/// Of older and of newer releases.
+const MANNER: Manner = Manner {
+    pagers: &[
+        "More: <space>,  Quit: q, One line: <return>",
+        "More: <space>,  Quit: q or CTRL+Z, One line: <return>",
+    ],
+};
+
+/// Leaves out the state of links and logins, which moves while the switch's VLANs do not, and the names of who logged in.
+fn tidy(command: &str, line: &str) -> Tidied {
+    match (command, line.trim()) {
+        (SWITCHPORT, "Operational Mode: up" | "Operational Mode: down") => {
+            Tidied::As("Operational Mode: (left out)".into())
+        }
+        (DOT1X, line) if is_port_row(line) => Tidied::Drop,
+        _ => Tidied::Keep,
+    }
+}
 
 fn reader(settings: ConsoleSettings) -> Box<dyn SwitchReader> {
     Box::new(ConsoleReader::new(&CONSOLE, settings))
@@ -89,8 +111,9 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Mirror,
-        "Read by `show ports monitor`. Dirty, for every VLAN: it has a row, whatever its status. Clean: it has its \
-         heading and no row. Not read: it failed or was not understood. Samples by sFlow are not looked for.",
+        "Read by `show ports monitor`. Dirty, for every VLAN: it has a row of two ports, whatever its status. Clean: it \
+         has its heading and nothing else. Not read: it failed or was not understood. Samples by sFlow are not looked \
+         for.",
     ),
     (
         BypassClass::IngressFiltering,
@@ -169,7 +192,8 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
         match observed.ports.get_mut(name) {
             Some(PortReading::Read(state)) => state.admin_down = *down,
             Some(PortReading::Unreadable { .. }) => {}
-            // Bundles without a member have no record on some releases, and then carry nothing.
+            // Should a release leave out the record of a bundle without members, this says so; nothing shows that it
+            // has none.
             None => {
                 let why =
                     format!("it is in the answer to {CONFIGURATION:?} and not in that to {SWITCHPORT:?}");
@@ -259,6 +283,9 @@ fn records_of(text: &str, observed: &mut Observed) -> Vec<Record> {
             continue;
         }
         let Some(record) = all.last_mut() else {
+            if content == WAITING {
+                continue;
+            }
             note(
                 observed,
                 SWITCHPORT,
@@ -574,10 +601,15 @@ fn mirror(text: Result<&str, String>, classes: &mut Classes) {
     };
     let mut heading = false;
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !is_ruler(l)) {
-        if line.to_ascii_lowercase().starts_with("source port") {
-            heading = true;
-        } else {
-            classes.dirty(class, &VlanSet::all(), format!("{MONITORS:?}: {}", quoted(line)));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            // Without the status, which follows the link.
+            [from, to, ..] if is_port(from) && is_port(to) => {
+                classes.dirty(class, &VlanSet::all(), format!("{MONITORS:?}: {from} is copied to {to}"));
+            }
+            _ if line.to_ascii_lowercase().starts_with("source port") => heading = true,
+            _ => classes
+                .unread(class, format!("{MONITORS:?} says {:?}, which is not understood", quoted(line))),
         }
     }
     if heading {

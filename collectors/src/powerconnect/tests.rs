@@ -274,6 +274,79 @@ fn a_spoilt_transcript_never_means_less() {
     holds(Law { pagers: MANNER.pagers, alone: &[] }, normalise, &table());
 }
 
+/// With every class that is read dirty: each must still be seen, or not be called clean.
+#[test]
+fn the_law_holds_for_the_busy_switch() {
+    let mut busy = evidence();
+    for (command, from, to) in [
+        (MONITORS, "barn#", "gi1/0/1      gi1/0/9           RX,TX        notReady\nbarn#"),
+        (ADDRESSES, "barn#", "10.9.1.5/24         vlan 1600  Static   disable     No          Valid\nbarn#"),
+        (GVRP, "Disabled", "Enabled"),
+        (DOT1X, "802.1x is disabled", "802.1x is enabled"),
+        (
+            SWITCHPORT,
+            "Classification rules:\n",
+            "Classification rules:\nMac based VLANs:\n  Group ID   Vlan ID\n--------- ------\n    1         1700\n",
+        ),
+        (
+            SWITCHPORT,
+            "1612-1613\nGeneral Forbidden VLANs: none\nGeneral Ingress Filtering: enabled",
+            "1612-1613\nGeneral Forbidden VLANs: none\nGeneral Ingress Filtering: disabled",
+        ),
+    ] {
+        let exchange = busy.exchanges.iter_mut().find(|x| x.asked == command).unwrap();
+        let text = String::from_utf8(exchange.answer.clone()).unwrap();
+        assert!(text.contains(from), "{from:?}");
+        exchange.answer = text.replacen(from, to, 1).into_bytes();
+    }
+    let read = normalise(&busy).unwrap().bypasses;
+    let dirty = read.values().filter(|reading| matches!(reading, BypassReading::Dirty { .. })).count();
+    assert_eq!(dirty, 5, "{read:?}");
+    // Rows that stand in one place only.
+    let alone = ["1512 (Inactive)", "notReady", "10.9.1.5", "10.1.1.5", "    1         1700"];
+    holds(Law { pagers: MANNER.pagers, alone: &alone }, normalise, &busy);
+}
+
+/// A line of `show ports monitor` that is no row of two ports is no mirror, and no proof that there is none.
+#[test]
+fn a_mirror_is_a_row_of_two_ports() {
+    let with = |line: &str| {
+        let evidence = with(MONITORS, |text| text.replacen("barn#", &format!("{line}\nbarn#"), 1));
+        normalise(&evidence).unwrap().bypasses[&BypassClass::Mirror].clone()
+    };
+    for unknown in ["Port monitoring is disabled", "vlan 7   gi1/0/9   RX", "gi1/0/1"] {
+        assert!(matches!(with(unknown), BypassReading::NotRead { .. }), "{unknown}");
+    }
+    // Whatever the state of its link.
+    assert_eq!(with("gi1/0/1  gi1/0/9  RX  active"), with("gi1/0/1  gi1/0/9  RX  notReady"));
+}
+
+#[test]
+fn a_release_that_says_it_is_busy_is_read() {
+    let evidence = with(SWITCHPORT, |text| format!("Gathering information...\n\n{text}"));
+    assert_eq!(normalise(&evidence).unwrap(), normalise(&self::evidence()).unwrap());
+    let other = with(SWITCHPORT, |text| format!("Gathering something else\n{text}"));
+    assert_eq!(normalise(&other).unwrap().anomalies.len(), 1);
+}
+
+/// What a link does changes no byte that is kept.
+#[test]
+fn the_state_of_links_is_left_out() {
+    assert_eq!(tidy(SWITCHPORT, "Operational Mode: up"), tidy(SWITCHPORT, "Operational Mode: down"));
+    assert_eq!(tidy(DOT1X, "gi1/0/1  Force Authorized  Authorized  Disabled 3600  n/a"), Tidied::Drop);
+    for (command, line) in [
+        (SWITCHPORT, "Operational Mode: odd"),
+        (SWITCHPORT, "Name: gi1/0/1"),
+        (CONFIGURATION, "Operational Mode: up"),
+        (CONFIGURATION, "gi1/0/1  1G-Copper    Full    1000   Enabled  Off      Up      Disabled Auto"),
+        (DOT1X, "802.1x is disabled"),
+    ] {
+        assert_eq!(tidy(command, line), Tidied::Keep, "{line}");
+    }
+    let tidied = with(SWITCHPORT, |t| t.replace("Operational Mode: up", "Operational Mode: (left out)"));
+    assert_eq!(normalise(&tidied).unwrap(), normalise(&evidence()).unwrap());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
