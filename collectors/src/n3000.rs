@@ -14,10 +14,12 @@
 //! all that any of them says. A native VLAN that the port is not in carries nothing; HIL has such a one set on purpose.
 
 use crate::classes::Classes;
-use crate::console::{Answers, ConsoleDialect, ConsoleReader, keep_all};
-use crate::dell::{bundle, bundles, is_address, is_port, is_ruler, members, note, spoil, without_untagged};
+use crate::console::{Answers, ConsoleDialect, ConsoleReader, Tidied};
+use crate::dell::{
+    bundle, bundles, is_address, is_port, is_port_row, is_ruler, members, note, spoil, without_untagged,
+};
 use crate::dialect::{ConsoleSettings, Dialect, Reach};
-use crate::net::console::Manner;
+use crate::net::console::{ENABLE, Manner};
 use crate::text::{fields, quoted, vlan, vlan_list};
 use crate::{Evidence, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Observed, PortReading, PortState};
@@ -44,8 +46,10 @@ pub const SESSIONS: [&str; 4] =
     ["show monitor session 1", "show monitor session 2", "show monitor session 3", "show monitor session 4"];
 /// Interfaces of layer 3.
 pub const ADDRESSES: &str = "show ip interface";
-/// Whether neighbours may add VLANs.
+/// Whether neighbours may add VLANs, by the older protocol.
 pub const GVRP: &str = "show gvrp configuration";
+/// The same, by the newer one.
+pub const MVRP: &str = "show mvrp summary";
 /// Whether a server may assign VLANs.
 pub const DOT1X: &str = "show dot1x";
 
@@ -59,7 +63,7 @@ pub const N3000: Dialect = Dialect {
     title: "Dell N1500, N2000 and N3000 (OS6)",
     sends: &[
         NO_PAGES,
-        "enable",
+        ENABLE,
         SWITCHPORT,
         CONFIGURATION,
         BUNDLES,
@@ -70,6 +74,7 @@ pub const N3000: Dialect = Dialect {
         SESSIONS[3],
         ADDRESSES,
         GVRP,
+        MVRP,
         DOT1X,
     ],
     bypasses: &BYPASS_TABLE,
@@ -93,14 +98,29 @@ pub const CONSOLE: ConsoleDialect = ConsoleDialect {
         SESSIONS[3],
         ADDRESSES,
         GVRP,
+        MVRP,
         DOT1X,
     ],
     closing: NO_PAGES,
     refusals: &["%", "^", "Invalid"],
-    tidy: keep_all,
+    tidy,
 };
 
 const MANNER: Manner = Manner { pagers: &["--More--", "--More-- or (q)uit"] };
+
+/// Leaves out the state of links and logins, which moves while the switch's VLANs do not, and the names of who logged in.
+fn tidy(command: &str, line: &str) -> Tidied {
+    let mut words: Vec<&str> = line.split_whitespace().collect();
+    match (command, words.as_mut_slice()) {
+        // Duplex and speed are those of the link, where they are negotiated.
+        (CONFIGURATION, [name, .., duplex, speed, _, _, "Up" | "Down"]) if is_port(name) => {
+            (*duplex, *speed) = ("-", "-");
+            Tidied::As(words.join(" "))
+        }
+        (DOT1X, _) if is_port_row(line) => Tidied::Drop,
+        _ => Tidied::Keep,
+    }
+}
 
 fn reader(settings: ConsoleSettings) -> Box<dyn SwitchReader> {
     Box::new(ConsoleReader::new(&CONSOLE, settings))
@@ -141,9 +161,9 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Dynamic,
-        "Read by `show gvrp configuration` and `show dot1x`. Dirty, for every VLAN: GVRP or 802.1X is enabled. Clean: \
-         both say that they are disabled. Not read: either failed or was not understood. A voice VLAN is one the port is \
-         in and counts as carried. MVRP is not looked for; what it has added is in the ports' records.",
+        "Read by `show gvrp configuration`, `show mvrp summary` and `show dot1x`. Dirty, for every VLAN: GVRP, MVRP or \
+         802.1X is enabled. Clean: all say that they are disabled. Not read: one failed, as on releases without the \
+         command, or was not understood. A voice VLAN is one the port is in and counts as carried.",
     ),
     (
         BypassClass::DoubleTagging,
@@ -586,7 +606,9 @@ fn routing(answers: &Answers<'_>, classes: &mut Classes) {
 fn dynamic(answers: &Answers<'_>, classes: &mut Classes) {
     let class = BypassClass::Dynamic;
     classes.read(class);
-    for (command, subject) in [(GVRP, "global gvrp mode"), (DOT1X, "administrative mode")] {
+    for (command, subject) in
+        [(GVRP, "global gvrp mode"), (MVRP, "mvrp global state"), (DOT1X, "administrative mode")]
+    {
         let text = match answers.text(command) {
             Ok(text) => text.to_ascii_lowercase(),
             Err(why) => {

@@ -44,6 +44,7 @@ static RULES: &[Rule] = &[
     privileged("show ip interface", Verb::Show(ip_interface)),
     privileged("show ip interface vlan <number>", Verb::Show(ip_interface)),
     privileged("show gvrp configuration", Verb::Show(gvrp)),
+    privileged("show mvrp summary", Verb::Show(mvrp)),
     privileged("show dot1x", Verb::Show(dot1x)),
     privileged("configure", Verb::Configure),
     privileged("configure terminal", Verb::Configure),
@@ -456,6 +457,13 @@ fn gvrp(hardware: &Hardware, _: &[String]) -> String {
     }
     text.push('\n');
     text
+}
+
+fn mvrp(_: &Hardware, _: &[String]) -> String {
+    "\nMVRP global state.............................. Disabled\n\
+     MVRP Periodic State Machine state.............. Disabled\n\
+     VLANs created via MVRP.........................\n\n"
+        .into()
 }
 
 fn dot1x(hardware: &Hardware, _: &[String]) -> String {
