@@ -259,3 +259,62 @@ pub(crate) fn in_flight(
     let ports = declared.actions.iter().filter(|a| a.pending).filter_map(|a| a.port.as_ref());
     ports.map(|p| logical(p, &names, observed)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isoledger_core::VlanSet;
+    use isoledger_core::model::{Access, Cable, Exit, ExitKind, Network, Owner};
+
+    fn network(vlan: u16) -> Network {
+        let vlan = NetworkVlan::Id(isoledger_core::VlanId::new(vlan).unwrap());
+        Network { vlan, owner: Owner::Admin, access: Access::Public }
+    }
+
+    fn machine(network: &str) -> Attachment {
+        Attachment {
+            network: network.to_owned(),
+            project: Some("red".into()),
+            node: format!("head-{network}"),
+            nic: "h0".into(),
+            mac: None,
+            port: None,
+            channel: Channel::ManagerHost,
+        }
+    }
+
+    #[test]
+    fn machines_on_the_managers_host_are_at_its_exit_for_their_own_networks() {
+        let up = PortId::new("sw1", "up");
+        let scope = Scope {
+            exits: vec![Exit {
+                name: "host".into(),
+                kind: ExitKind::ManagerHost,
+                port: up.clone(),
+                vlans: VlanSet::all(),
+            }],
+            ..Scope::default()
+        };
+        let networks = [("red-net".to_owned(), network(100)), ("blue-net".to_owned(), network(101))];
+        let with = |machines: &[&str]| Declared {
+            networks: networks.clone().into(),
+            attachments: machines.iter().map(|n| machine(n)).collect(),
+            cabling: [Cable { port: PortId::new("sw1", "p1"), node: "n1".into(), nic: "e0".into() }].into(),
+            ..Declared::default()
+        };
+        let seen = BTreeMap::new();
+        let red = BTreeSet::from(["red-net".to_owned()]);
+        let sides = |d: &Declared| Ground::new(d, &scope, &seen).sides(&up, &red);
+        let none = sides(&with(&[]));
+        assert!(sides(&with(&["red-net"])).declaration_moved(&none));
+        assert!(!sides(&with(&["blue-net"])).declaration_moved(&none), "another network's machine");
+        // Its own dispute is about no port: a trunk of many networks is not excused for one machine.
+        let d = with(&["red-net"]);
+        let ground = Ground::new(&d, &scope, &seen);
+        let nic = |node: &str, nic: &str| Dispute::Nic(FindingKind::ForeignMember, node.into(), nic.into());
+        assert!(ground.ports_of(&nic("head-red-net", "h0")).is_empty());
+        assert_eq!(ground.ports_of(&nic("n1", "e0")), [PortId::new("sw1", "p1")].into());
+        let asked = ground.part(&[(Dispute::Port(FindingKind::MissingPort, up.clone()), red.clone())].into());
+        assert!(asked.nodes.is_empty() && asked.networks == red);
+    }
+}
