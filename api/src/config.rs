@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// A source that may take less never answers: that would be a configuration that silently audits nothing.
+const SHORTEST_WAIT: Span = Span::from_millis(50);
+
 /// A configuration file's content. Relative paths are relative to the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -213,7 +216,16 @@ impl TryFrom<toml::Table> for Switch {
         Ok(match dialect.reach {
             Reach::OpenVSwitch => Switch::OpenVswitch(table.try_into().map_err(keys)?),
             Reach::Console(_) => Switch::Console(dialect, table.try_into().map_err(keys)?),
-            Reach::Web(_) => Switch::Web(dialect, table.try_into().map_err(keys)?),
+            Reach::Web(_) => {
+                let web: Web = table.try_into().map_err(keys)?;
+                if web.request_timeout < SHORTEST_WAIT {
+                    return Err(format!(
+                        "kind {kind:?}: request-timeout is {}; at least 50ms",
+                        web.request_timeout
+                    ));
+                }
+                Switch::Web(dialect, web)
+            }
         })
     }
 }
@@ -384,7 +396,7 @@ impl Config {
         if p.period < Span::from_millis(100) {
             return bad("poll.period", &p.period, "at least 100ms");
         }
-        if p.deadline < Span::from_millis(50) {
+        if p.deadline < SHORTEST_WAIT {
             return bad("poll.deadline", &p.deadline, "at least 50ms");
         }
         if p.parallel == 0 || p.parallel > 4096 {
@@ -393,9 +405,17 @@ impl Config {
         if p.max_gap < p.period {
             return bad("poll.max-gap", &p.max_gap, "at least poll.period, or no range is ever isolated");
         }
-        let duty = config.manager.pace().duty;
-        if !(1..=100).contains(&duty) {
-            return bad("manager.duty", &duty, "1 to 100 percent");
+        let pace = config.manager.pace();
+        if !(1..=100).contains(&pace.duty) {
+            return bad("manager.duty", &pace.duty, "1 to 100 percent");
+        }
+        if pace.deadline < SHORTEST_WAIT {
+            return bad("manager.deadline", &pace.deadline, "at least 50ms");
+        }
+        if let Manager::Hil(hil) = &config.manager
+            && hil.request_timeout < SHORTEST_WAIT
+        {
+            return bad("manager.request-timeout", &hil.request_timeout, "at least 50ms");
         }
         if config.http.token_file.is_none() && !config.http.listen.ip().is_loopback() {
             return bad(
@@ -474,6 +494,15 @@ mod tests {
             ("[switches.sw1]", "[poll]\nperiod = \"10\"\n[switches.sw1]", "a length of time is"),
             ("[switches.sw1]", "[poll]\nperiod = \"1h\"\n[switches.sw1]", "poll.max-gap"),
             ("[switches.sw1]", "[http]\nlisten = \"0.0.0.0:80\"\n[switches.sw1]", "http.listen is"),
+            ("[switches.sw1]", "duty = 0\n[switches.sw1]", "manager.duty is \"0\""),
+            ("[switches.sw1]", "deadline = \"0s\"\n[switches.sw1]", "manager.deadline is"),
+            ("[switches.sw1]", "request-timeout = \"1ms\"\n[switches.sw1]", "manager.request-timeout is"),
+            ("[switches.sw1]", "pasword-file = \"x\"\n[switches.sw1]", "unknown field `pasword-file`"),
+            (
+                "[switches.sw1]",
+                "[switches.v]\nkind = \"brocade-vdx\"\nurl = \"https://v\"\nrequest-timeout = \"0s\"\n[switches.sw1]",
+                "request-timeout is 0",
+            ),
         ] {
             assert!(LEAST.contains(from), "{from}");
             let e = parse(&LEAST.replacen(from, to, 1)).unwrap_err().to_string();

@@ -178,3 +178,49 @@ pub(crate) fn write_config(path: &Path, text: &str) -> Result<(), Failure> {
     Config::parse(path, text)?;
     keys::write_secret(path, text.as_bytes()).map_err(|e| Failure(format!("{}: {e}", path.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Manager, Switch};
+
+    /// `block` with what is commented out in it: tables and keys, not sentences.
+    fn uncommented(block: &str) -> String {
+        let key = |k: &str| k.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let is_toml = |l: &str| l.starts_with('[') || l.split_once(" = ").is_some_and(|(k, _)| key(k));
+        let lines = block.lines().map(|l| l.strip_prefix("# ").filter(|rest| is_toml(rest)).unwrap_or(l));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_commented_out_loads_too() {
+        let args = cli::Init {
+            dir: ".".into(),
+            origin: "audit.example/moc".into(),
+            domain: "moc".into(),
+            hil: "https://hil.example".into(),
+        };
+        let text = template(&args);
+        let blocks: Vec<String> = text.split("\n\n").map(uncommented).collect();
+        let of = |header: &str| -> Vec<&String> {
+            blocks.iter().filter(|b| b.lines().any(|l| l.starts_with(header))).collect()
+        };
+        let common: String =
+            ["[log]", "[poll]", "[http]"].iter().flat_map(|h| of(h)).map(|b| format!("{b}\n")).collect();
+        let [switches] = of("[switches.")[..] else { panic!("one block of switches") };
+        let mut kinds = Vec::new();
+        for manager in of("[manager]") {
+            let text = format!("{common}{manager}\n{switches}");
+            let config = Config::parse(Path::new("x"), &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            kinds.push(match config.manager {
+                Manager::Hil(keys) => format!("{:?}", keys.user),
+                Manager::HilDatabase(keys) => keys.server,
+                Manager::DeclaredFile(keys) => keys.path.display().to_string(),
+            });
+            assert!(matches!(&config.switches["sw1"], Switch::OpenVswitch(keys) if keys.ssh.is_some()));
+            assert!(matches!(&config.switches["dell-1"], Switch::Console(..)));
+            assert!(matches!(&config.switches["vdx-1"], Switch::Web(..)));
+        }
+        assert_eq!(kinds, [r#"Some("auditor")"#, "ssl:hil.example:5432", "declared.toml"]);
+    }
+}
