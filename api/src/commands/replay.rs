@@ -9,7 +9,7 @@ use crate::render;
 use isoledger_collectors::Evidence;
 use isoledger_collectors::dialect;
 use isoledger_core::json::to_canonical;
-use isoledger_core::model::{Declared, Observed, PortReading, PortState, Reader};
+use isoledger_core::model::{Between, Declared, Observed, PortReading, PortState, Reader};
 use isoledger_ledger::renormalise::{Difference, Rereading, TodaysReaders, renormalise};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -69,6 +69,8 @@ fn parts(d: &Difference) -> Vec<(String, String, String)> {
 }
 
 fn of_observed(then: &Observed, now: &Observed) -> Vec<(String, String, String)> {
+    // Named one by one: what a later release adds must be shown as well.
+    let Observed { ports: _, bypasses: _, between: _, anomalies: _ } = then;
     let mut out = Vec::new();
     let ports: BTreeSet<&String> = then.ports.keys().chain(now.ports.keys()).collect();
     for port in ports {
@@ -85,13 +87,16 @@ fn of_observed(then: &Observed, now: &Observed) -> Vec<(String, String, String)>
             out.push((format!("class {class}"), words(a), words(b)));
         }
     }
+    let ports: BTreeSet<&String> = then.between.keys().chain(now.between.keys()).collect();
+    for port in ports {
+        let (a, b) = (then.between.get(port), now.between.get(port));
+        if a != b {
+            out.push((format!("port {port}, before the reading"), passed_words(a), passed_words(b)));
+        }
+    }
     if then.anomalies != now.anomalies {
         let words = |o: &Observed| format!("{} anomalies", o.anomalies.len());
         out.push(("what is not understood".to_owned(), words(then), words(now)));
-    }
-    if out.is_empty() {
-        // Whatever else there is in an observation; never let a difference pass for none.
-        out.push(("the rest".to_owned(), "as recorded".to_owned(), "otherwise".to_owned()));
     }
     out
 }
@@ -104,6 +109,13 @@ fn port_words(reading: Option<&PortReading>) -> String {
         }
         Some(PortReading::Read(s)) => state_words(s),
     }
+}
+
+fn passed_words(b: Option<&Between>) -> String {
+    b.map_or("nothing passed".to_owned(), |b| {
+        let all = if b.all { ", once every one" } else { "" };
+        format!("{} from {} to {}{all}", b.vlans, b.from, b.to)
+    })
 }
 
 fn state_words(s: &PortState) -> String {
@@ -133,6 +145,15 @@ fn state_words(s: &PortState) -> String {
 }
 
 fn of_declared(then: &Declared, now: &Declared) -> Vec<(String, String, String)> {
+    let Declared {
+        networks: _,
+        attachments: _,
+        cabling: _,
+        registered: _,
+        actions: _,
+        holders: _,
+        anomalies: _,
+    } = then;
     let mut out = Vec::new();
     let names: BTreeSet<&String> = then.networks.keys().chain(now.networks.keys()).collect();
     for name in names {
@@ -160,12 +181,15 @@ fn of_declared(then: &Declared, now: &Declared) -> Vec<(String, String, String)>
             out.push((what.to_owned(), format!("{gone} only then"), format!("{new} only now")));
         }
     }
+    let nodes: BTreeSet<&String> = then.holders.keys().chain(now.holders.keys()).collect();
+    let moved = nodes.into_iter().filter(|n| then.holders.get(*n) != now.holders.get(*n)).count();
+    if moved > 0 {
+        let of = |d: &Declared| format!("{} nodes held", d.holders.len());
+        out.push((format!("who holds {moved} nodes"), of(then), of(now)));
+    }
     if then.anomalies != now.anomalies {
         let words = |d: &Declared| format!("{} anomalies", d.anomalies.len());
         out.push(("what is not understood".to_owned(), words(then), words(now)));
-    }
-    if out.is_empty() {
-        out.push(("the rest".to_owned(), "as recorded".to_owned(), "otherwise".to_owned()));
     }
     out
 }
@@ -250,4 +274,45 @@ pub(crate) fn run(config: &Config, args: &cli::Replay, as_json: bool) -> Result<
         }
     }
     Ok(if same { Ending::Fine } else { Ending::Amiss })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isoledger_core::VlanSet;
+    use isoledger_core::model::Anomaly;
+    use isoledger_core::time::Timestamp;
+
+    fn what(parts: &[(String, String, String)]) -> Vec<&str> {
+        parts.iter().map(|(what, ..)| what.as_str()).collect()
+    }
+
+    #[test]
+    fn no_difference_hides_behind_another() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let passed = Between {
+            vlans: VlanSet::all(),
+            all: true,
+            from: at("2026-03-02T10:11:12.345Z"),
+            to: at("2026-03-02T10:11:13.345Z"),
+        };
+        let anomaly = Anomaly { about: "a".into(), what: "b".into() };
+        let now = Observed {
+            ports: [("p".to_owned(), PortReading::Read(PortState::default()))].into(),
+            between: [("p".to_owned(), passed)].into(),
+            anomalies: vec![anomaly],
+            ..Observed::default()
+        };
+        let parts = of_observed(&Observed::default(), &now);
+        assert_eq!(what(&parts), ["port p", "port p, before the reading", "what is not understood"]);
+        let words = "all from 2026-03-02T10:11:12.345Z to 2026-03-02T10:11:13.345Z, once every one";
+        assert_eq!((parts[1].1.as_str(), parts[1].2.as_str()), ("nothing passed", words));
+        let now = Declared {
+            registered: [isoledger_core::model::PortId::new("sw", "p")].into(),
+            holders: [("n".to_owned(), "red".to_owned())].into(),
+            ..Declared::default()
+        };
+        let parts = of_declared(&Declared::default(), &now);
+        assert_eq!(what(&parts), ["registered ports", "who holds 1 nodes"]);
+    }
 }
