@@ -19,7 +19,7 @@ use crate::evidence::{Evidence, Exchange};
 use crate::hil::answer::quote;
 use crate::net::json::parse_strict;
 use crate::net::{io_words, within};
-use crate::source::{Clock, CloudManager, Part, Pending, Reading, SourceError};
+use crate::source::{Clock, CloudManager, Pending, Reading, SourceError};
 use crate::unread::Unread;
 use isoledger_core::model::{
     Access, Attachment, Cable, Channel, Declared, Exit, ExitKind, Network, NetworkVlan, Owner, PortId,
@@ -140,17 +140,6 @@ impl CloudManager for DeclaredFile {
     }
 
     fn read<'a>(&'a mut self, clock: &'a dyn Clock, deadline: Instant) -> Pending<'a, Reading<Declared>> {
-        Box::pin(self.reading(clock, deadline))
-    }
-
-    /// Reads the file: it has no parts.
-    fn reread<'a>(
-        &'a mut self,
-        _part: &'a Part,
-        _previous: &'a Evidence,
-        clock: &'a dyn Clock,
-        deadline: Instant,
-    ) -> Pending<'a, Reading<Declared>> {
         Box::pin(self.reading(clock, deadline))
     }
 

@@ -35,7 +35,7 @@ pub use tables::ROLE;
 
 use crate::evidence::{Evidence, Exchange, MAX_EVIDENCE};
 use crate::net::{Address, TlsFiles};
-use crate::source::{Clock, CloudManager, Part, Pending, Reading, SourceError};
+use crate::source::{Clock, CloudManager, Pending, Reading, SourceError};
 use crate::unread::Unread;
 use crate::{Secret, hil::answer::quote};
 use connect::{Answered, Session};
@@ -317,17 +317,6 @@ impl CloudManager for HilDatabase {
     }
 
     fn read<'a>(&'a mut self, clock: &'a dyn Clock, deadline: Instant) -> Pending<'a, Reading<Declared>> {
-        Box::pin(self.reading(clock, deadline))
-    }
-
-    /// Reads everything: a snapshot of the whole is cheaper than merging two moments, and says more.
-    fn reread<'a>(
-        &'a mut self,
-        _part: &'a Part,
-        _previous: &'a Evidence,
-        clock: &'a dyn Clock,
-        deadline: Instant,
-    ) -> Pending<'a, Reading<Declared>> {
         Box::pin(self.reading(clock, deadline))
     }
 
