@@ -547,7 +547,8 @@ impl<'a> PortNames<'a> {
             actions: (declared.actions.iter())
                 .map(|a| Action { port: a.port.as_ref().map(own), ..a.clone() })
                 .collect(),
-            ..declared.clone()
+            holders: declared.holders.clone(),
+            anomalies: declared.anomalies.clone(),
         })
     }
 
