@@ -332,7 +332,13 @@ impl KnownKeys {
                 _ => (None, line),
             };
             let mut words = entry.split_whitespace();
-            let (_, Some(kind), Some(key)) = (words.next(), words.next(), words.next()) else { continue };
+            let (Some(names), Some(kind), Some(key)) = (words.next(), words.next(), words.next()) else {
+                continue;
+            };
+            // One file lists all switches, and each login reads it: a thousand keys of others cost more than the login.
+            if marker.is_none() && !may_name(names, target) {
+                continue;
+            }
             let Ok(key) = STANDARD.decode(key) else { continue };
             match marker {
                 None => known.lines.push((line.to_owned(), kind.to_owned(), key)),
@@ -381,6 +387,16 @@ impl KnownKeys {
         }
         Ok(types)
     }
+}
+
+/// Whether the names of a known_hosts line can mean this host: a hashed one may mean anybody, an IPv6 address can be
+/// spelled in many ways, and libssh2 takes the host without its port as well. It decides; this only spares it the others.
+fn may_name(names: &str, target: &SshTarget) -> bool {
+    if target.host.contains(':') {
+        return true;
+    }
+    let with_port = format!("[{}]:{}", target.host, target.port);
+    names.split(',').any(|name| name.starts_with('|') || name == target.host || name == with_port)
 }
 
 /// The fingerprint of the host key, if known_hosts lists it for this host.
@@ -496,4 +512,34 @@ pub fn is_plain_word(text: &str) -> bool {
         && text.len() <= 64
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_passed_over_only_when_it_names_others() {
+        let target = |host: &str, port| SshTarget {
+            host: host.into(),
+            port,
+            user: "auditor".into(),
+            known_hosts: PathBuf::new(),
+            login: SshLogin::Password(Secret::new("secret")),
+        };
+        for (names, host, port, may) in [
+            ("sw1", "sw1", 22, true),
+            ("sw1", "sw1", 2222, true),
+            ("[sw1]:2222", "sw1", 2222, true),
+            ("[sw1]:22", "sw1", 22, true),
+            ("sw0,[sw1]:2222,10.0.0.1", "sw1", 2222, true),
+            ("|1|c2FsdA==|aGFzaA==", "sw1", 22, true),
+            ("[FE80::1]:22", "fe80:0::1", 22, true),
+            ("sw2", "sw1", 22, false),
+            ("sw11", "sw1", 22, false),
+            ("[sw1]:2223", "sw1", 2222, false),
+        ] {
+            assert_eq!(may_name(names, &target(host, port)), may, "{names} for {host}:{port}");
+        }
+    }
 }
