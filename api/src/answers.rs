@@ -204,16 +204,23 @@ impl Answers {
 
     /// One network's verdict now; `None` when the newest poll does not know it.
     pub(crate) fn network(&self, name: &str) -> Result<Option<Value>, Failure> {
-        Ok(self.network_rows()?.into_iter().find(|row| row["network"] == name))
+        Ok(self.rows(Some(name))?.pop())
     }
 
     /// The networks of the newest poll, a row each. A verdict older than allowed is unknown.
     pub(crate) fn network_rows(&self) -> Result<Vec<Value>, Failure> {
+        self.rows(None)
+    }
+
+    // A row tells of every switch what is not read there: with a thousand of them, rows that nobody asked for cost more
+    // memory than a poll.
+    fn rows(&self, only: Option<&str>) -> Result<Vec<Value>, Failure> {
         let Some(state) = self.newest()? else { return Ok(Vec::new()) };
         let age = self.now().since(state.ended());
         let stale = self.stale(state.ended());
         let declared_age = self.now().since(state.manager_window().started);
-        let rows = state.judge_all().into_iter().map(|(name, n)| {
+        let wanted = state.judge_all().into_iter().filter(|(name, _)| only.is_none_or(|o| o == name));
+        let rows = wanted.map(|(name, n)| {
             let declared = state.declared().networks.get(&name);
             let now = if stale.is_some() { Verdict::Unknown } else { n.verdict };
             let reason = stale.clone().or_else(|| n.reason.clone());
