@@ -304,21 +304,56 @@ impl Talk<'_> {
     }
 
     /// A sentence that may quote what the console printed, without a secret that the console may have echoed.
-    fn censored(&self, mut sentence: String) -> String {
+    fn censored(&self, sentence: String) -> String {
         let password = match &self.target.login {
             SshLogin::Password(secret) => Some(secret),
             SshLogin::Key { .. } => None,
         };
-        for secret in [password, self.enable.as_ref()].into_iter().flatten() {
-            if !secret.expose().is_empty() {
-                sentence = sentence.replace(secret.expose(), "(secret)");
-            }
-        }
-        sentence
+        [password, self.enable.as_ref()].into_iter().flatten().fold(sentence, without)
     }
+}
+
+/// The shortest beginning of a secret that is looked for where a quotation ends.
+const TELLING: usize = 3;
+
+/// The sentence without the secret: as it is, as a quotation spells it, and the part of it that is left where a
+/// quotation was cut off.
+fn without(sentence: String, secret: &Secret) -> String {
+    let plain = secret.expose();
+    if plain.is_empty() {
+        return sentence;
+    }
+    let quoted = plain.escape_debug().to_string();
+    let mut sentence = sentence.replace(&quoted, "(secret)").replace(plain, "(secret)");
+    for text in [quoted.as_str(), plain] {
+        for (end, _) in text.char_indices().skip(TELLING).collect::<Vec<_>>().into_iter().rev() {
+            sentence = sentence.replace(&format!("{}…", &text[..end]), "(secret)…");
+        }
+    }
+    sentence
 }
 
 #[expect(clippy::disallowed_methods, reason = "the only shell: it types what a script of constants says")]
 fn shell(channel: &mut Channel) -> Result<(), ssh2::Error> {
     channel.shell()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_quoted_in_no_spelling() {
+        let secret = Secret::new("pa\"ss\\wörd\t1");
+        for (said, want) in [
+            (r#"found "x pa\"ss\\wörd\t1 y""#, r#"found "x (secret) y""#),
+            ("plain pa\"ss\\wörd\t1 here", "plain (secret) here"),
+            (r#"found "x pa\"ss\\w…""#, r#"found "x (secret)…""#),
+            (r#"found "x pa\"…""#, r#"found "x (secret)…""#),
+            (r#"found "x pa…""#, r#"found "x pa…""#),
+            ("nothing of it", "nothing of it"),
+        ] {
+            assert_eq!(without(said.to_owned(), &secret), want);
+        }
+    }
 }
