@@ -99,7 +99,7 @@
     const value = nodeValue(key, flags, bytes, 0, bytes.length, ROOT);
     const out = new Uint8Array(32);
     const view = new DataView(out.buffer);
-    value.forEach((word, i) => view.setInt32(4 * i, word, true));
+    for (let i = 0; i < 8; i++) view.setInt32(4 * i, value[i], true);
     return out;
   }
 

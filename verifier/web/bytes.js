@@ -61,9 +61,11 @@
 
   // ---- hex and base64, each in its one spelling ---------------------------------------------------------------------
 
+  const PAIRS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
   function hex(bytes) {
     let text = "";
-    for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+    for (let i = 0; i < bytes.length; i++) text += PAIRS[bytes[i]];
     return text;
   }
 
@@ -156,12 +158,21 @@
 
   // ---- times and spans ----------------------------------------------------------------------------------------------
 
-  // Milliseconds since 1970, or null. Date.UTC carries a 31st of February over, so the way back must give the same.
+  const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+  function daysIn(year, month) {
+    const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+    return month === 2 && leap ? 29 : DAYS[month - 1];
+  }
+
+  // Milliseconds since 1970, or null when there is no such moment: Date.UTC itself would carry a 31st of February over.
   function time(text) {
     const m = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})Z$/.exec(text);
-    if (m === null || Number(m[1]) < 1970) return null;
-    const value = Date.UTC(m[1], m[2] - 1, m[3], m[4], m[5], m[6], m[7]);
-    return timeText(value) === text ? value : null;
+    if (m === null) return null;
+    const [, year, month, day, hour, minute, second, ms] = m.map(Number);
+    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return null;
+    if (hour > 23 || minute > 59 || second > 59) return null;
+    return Date.UTC(year, month - 1, day, hour, minute, second, ms);
   }
 
   const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59, 999);

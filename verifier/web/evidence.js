@@ -145,7 +145,8 @@
         continue;
       }
       version.root = poll.root;
-      polls.push({ ...poll, opened: version });
+      poll.opened = version;
+      polls.push(poll);
     }
     for (const version of opened.values()) {
       if (version.root === null) iso.refuse("version", `version ${version.version} is no poll's`);

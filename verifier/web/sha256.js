@@ -67,12 +67,14 @@
     const tail = new Uint8Array(rest.length < 56 ? 64 : 128);
     tail.set(rest);
     tail[rest.length] = 0x80;
-    new DataView(tail.buffer).setBigUint64(tail.length - 8, BigInt(bytes.length) * 8n);
+    const length = new DataView(tail.buffer, tail.length - 8);
+    length.setUint32(0, Math.floor(bytes.length / 2 ** 29));
+    length.setUint32(4, bytes.length << 3);
     for (let at = 0; at < tail.length; at += 64) block(state, tail, at);
 
     const out = new Uint8Array(32);
     const view = new DataView(out.buffer);
-    state.forEach((word, i) => view.setInt32(4 * i, word));
+    for (let i = 0; i < 8; i++) view.setInt32(4 * i, state[i]);
     return out;
   }
 

@@ -64,7 +64,7 @@
     const checkpoint = await take("checkpoint", () => iso.evidence.newest(evidence, claim, policy),
       (c) => `${c.size} entries, root ${iso.base64(c.root)}, signed by ${c.origin}`);
     const archived = await take("chain", () => iso.evidence.archive(evidence, checkpoint, policy),
-      (list) => `${list.length} archived checkpoints, each signed and extended by the next`);
+      (list) => (list.length === 0 ? "no archived checkpoint" : `${counted(list.length, "archived checkpoint")}, each signed and extended by the next`));
 
     // The entries are unpacked before their hashes are compared with the root: there is nothing to hash before.
     await take("range", () => iso.evidence.countEntries(evidence, checkpoint));
@@ -235,7 +235,8 @@
         return ["passed", `${isolated} of ${polls} polls isolated, longest gap ${seconds(longest)}, ${allowed} allowed`];
       }
       if (isolated === 0) return ["undecided", `no poll is isolated${findingsText(this.judged)}`];
-      return ["undecided", `${blind.length} stretches longer than ${allowed} without a good reading${findingsText(this.judged)}`];
+      const stretches = blind.length === 1 ? "a stretch" : `${blind.length} stretches`;
+      return ["undecided", `${stretches} longer than ${allowed} without a good reading${findingsText(this.judged)}`];
     }
 
     members() {
@@ -309,6 +310,10 @@
 
   // ---- words --------------------------------------------------------------------------------------------------------
 
+  function counted(n, what) {
+    return `${n} ${what}${n === 1 ? "" : "s"}`;
+  }
+
   function seconds(ms) {
     return `${(ms / 1000).toFixed(1)} s`;
   }
@@ -339,7 +344,7 @@
 
   function violationText({ after, by, overBy, polls }) {
     const end = overBy === null ? "not over by the end of the range" : `over by ${iso.timeText(overBy)}`;
-    return `began after ${iso.timeText(after)} and by ${iso.timeText(by)}, ${end} (${polls} polls)`;
+    return `began after ${iso.timeText(after)} and by ${iso.timeText(by)}, ${end} (${counted(polls, "poll")})`;
   }
 
   function notAssessedText(item) {
@@ -401,6 +406,6 @@
   }
 
   iso.verify = verify;
-  iso.words = { seconds, violationText, notAssessedText, subjectText };
+  iso.words = { counted, seconds, violationText, notAssessedText, subjectText };
   iso.recompute = recompute;
 })(globalThis.isoverify = globalThis.isoverify || {});
