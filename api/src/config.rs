@@ -1,7 +1,8 @@
 //! The configuration: one TOML file, every key of it documented in docs/OPERATING.md and in what `init` writes.
 
 use crate::witnesses_config::WitnessConfig;
-use isoledger_collectors::dialect::{Dialect, Reach, SWITCHES, switch_dialect};
+use isoledger_collectors::dialect::{Dialect, Reach};
+use isoledger_collectors::dialects::{SWITCHES, switch_dialect};
 use isoledger_core::record::{valid_origin, valid_word};
 use isoledger_core::time::Span;
 use serde::Deserialize;

@@ -217,7 +217,8 @@ fn prompt(exchange: &Exchange) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::{Reach, SWITCHES};
+    use crate::dialect::Reach;
+    use crate::dialects::SWITCHES;
     use crate::net::console::ENABLE;
 
     #[test]

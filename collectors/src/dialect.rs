@@ -1,14 +1,11 @@
-//! What a dialect of switches is, and the list of those there are.
+//! What a dialect is: a name, a version, a normaliser; for switches also what is sent and how each bypass class is decided.
 //!
-//! A dialect is one file that ends in one [`Dialect`], named in [`SWITCHES`]. Everything else, from the configuration
-//! to the page's table, is made from that value.
+//! A dialect of switches is one file with one [`Dialect`], named in [`crate::dialects::SWITCHES`]. Everything else, from the
+//! configuration to the page's table, is made from that value.
 
 use crate::net::SshTarget;
 use crate::net::web::WebTarget;
-use crate::{
-    Evidence, SourceError, SwitchReader, declared_file, hil, hil_database, n3000, nexus, openvswitch, os9,
-    powerconnect, vdx,
-};
+use crate::{Evidence, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Declared, Observed, Reader};
 
 /// For each bypass class, when a switch is clean, dirty or not read, and why: the table of the dialect's page.
@@ -36,7 +33,7 @@ pub struct Dialect {
 /// How a kind of switch is reached, with what its reader is made from.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
-    /// Over OVSDB and OpenFlow or commands, with settings of its own: [`openvswitch::Settings`].
+    /// Over OVSDB and OpenFlow or commands, with settings of its own: [`crate::openvswitch::Settings`].
     OpenVSwitch,
     /// A command line over SSH.
     Console(fn(ConsoleSettings) -> Box<dyn SwitchReader>),
@@ -86,39 +83,4 @@ impl ManagerDialect {
     pub fn reader(&self) -> Reader {
         Reader { dialect: self.name.to_owned(), version: self.version }
     }
-}
-
-/// Every dialect of cloud managers.
-pub const MANAGERS: &[&ManagerDialect] = &[
-    &ManagerDialect { name: hil::DIALECT, version: hil::VERSION, normalise: hil::normalise },
-    &ManagerDialect {
-        name: hil_database::DIALECT,
-        version: hil_database::VERSION,
-        normalise: hil_database::normalise,
-    },
-    &ManagerDialect {
-        name: declared_file::DIALECT,
-        version: declared_file::VERSION,
-        normalise: declared_file::normalise,
-    },
-];
-
-/// The dialect of cloud managers with this name.
-pub fn manager_dialect(name: &str) -> Option<&'static ManagerDialect> {
-    MANAGERS.iter().copied().find(|d| d.name == name)
-}
-
-/// Every dialect of switches.
-pub const SWITCHES: &[&Dialect] = &[
-    &openvswitch::OPENVSWITCH,
-    &vdx::VDX,
-    &os9::OS9,
-    &nexus::NEXUS,
-    &powerconnect::POWERCONNECT,
-    &n3000::N3000,
-];
-
-/// The dialect of switches with this name.
-pub fn switch_dialect(name: &str) -> Option<&'static Dialect> {
-    SWITCHES.iter().copied().find(|d| d.name == name)
 }

@@ -6,7 +6,7 @@
 //!   switches do), and what both hand back: [`Evidence`], the verbatim answers, and the normal form of
 //!   [`isoledger_core::model`].
 //! - One module per dialect, each with its page in `docs/dialects`; those of switches are listed in
-//!   [`dialect::SWITCHES`].
+//!   [`dialects::SWITCHES`].
 //! - [`normalise`] and [`normalise_declared`]: evidence bytes in, normal form out, nothing else looked at. What was
 //!   recorded once can be parsed again for ever, by anyone.
 //!
@@ -23,6 +23,7 @@ pub mod console;
 pub mod declared_file;
 mod dell;
 pub mod dialect;
+pub mod dialects;
 pub mod evidence;
 pub mod hil;
 pub mod hil_database;
@@ -51,7 +52,7 @@ use isoledger_core::model::{Declared, Failure, Observed, Reader};
 /// Fails when no reader of this dialect and version is known here, or when the evidence is not what that reader
 /// records; whatever can be confined to a port or the switch is in the [`Observed`] instead.
 pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, SourceError> {
-    match dialect::switch_dialect(&reader.dialect) {
+    match dialects::switch_dialect(&reader.dialect) {
         Some(known) if known.version == reader.version => (known.normalise)(evidence),
         _ => Err(unknown_reader(reader)),
     }
@@ -59,7 +60,7 @@ pub fn normalise(reader: &Reader, evidence: &Evidence) -> Result<Observed, Sourc
 
 /// What a cloud manager declares, from the evidence of one reading of it. Pure, and fails as [`normalise`] does.
 pub fn normalise_declared(reader: &Reader, evidence: &Evidence) -> Result<Declared, SourceError> {
-    match dialect::manager_dialect(&reader.dialect) {
+    match dialects::manager_dialect(&reader.dialect) {
         Some(known) if known.version == reader.version => (known.normalise)(evidence),
         _ => Err(unknown_reader(reader)),
     }

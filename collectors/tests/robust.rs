@@ -5,7 +5,7 @@
 
 mod seeds;
 
-use isoledger_collectors::dialect::{MANAGERS, SWITCHES};
+use isoledger_collectors::dialects::{MANAGERS, SWITCHES};
 use isoledger_collectors::{Evidence, Exchange};
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -20,7 +20,7 @@ const SHOW: &str = "show vlan port all";
 const PREPARE: [&str; 1] = ["terminal length 0"];
 const MANNER: Manner = Manner { pagers: &["--More--"] };
 
-/// The dialect: the one value that is listed in `dialect::SWITCHES`.
+/// The dialect: the one value that is listed in `dialects::SWITCHES`.
 const FANCYSWITCH: Dialect = Dialect {
     name: "fancyswitch",
     // Moves when the same evidence may read differently.

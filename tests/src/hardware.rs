@@ -1,6 +1,7 @@
 //! The lab's hardware switches seen by the collectors: a reader for each, and what the lab says that it must see.
 
-use isoledger_collectors::dialect::{ConsoleSettings, Dialect, Reach, WebSettings, switch_dialect};
+use isoledger_collectors::dialect::{ConsoleSettings, Dialect, Reach, WebSettings};
+use isoledger_collectors::dialects::switch_dialect;
 use isoledger_collectors::net::{SshLogin, SshTarget, WebTarget};
 use isoledger_collectors::{Reading, Secret, Stopwatch, SwitchReader};
 use isoledger_core::model::{Observed, PortReading};

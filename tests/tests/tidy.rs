@@ -1,6 +1,6 @@
 //! Style and rules of absence, as tests. What they forbid is listed in docs/ARCHITECTURE.md; here it is kept true.
 
-use isoledger_collectors::dialect::SWITCHES;
+use isoledger_collectors::dialects::SWITCHES;
 use isoledger_core::model::BypassClass;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,7 +3,7 @@
 // Public for the fuzz targets, which take this file as a module of theirs.
 #![allow(unreachable_pub)]
 
-use isoledger_collectors::dialect::{MANAGERS, SWITCHES};
+use isoledger_collectors::dialects::{MANAGERS, SWITCHES};
 use isoledger_collectors::{Evidence, Exchange, SourceError};
 use isoledger_collectors::{
     declared_file, hil, hil_database, n3000, nexus, openvswitch, os9, powerconnect, vdx,
