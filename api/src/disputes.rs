@@ -230,9 +230,11 @@ pub(crate) fn may_have_joined(id: &PortId, networks: &BTreeSet<String>, moments:
 }
 
 /// Switches that told of what came and went in a way that this poll cannot judge: on a port that is in transition for a
-/// reason that will pass, or while the cloud manager is silent. They are to tell again.
+/// reason that will pass, or while the cloud manager is silent. They are to tell again. What was `found` all the same is
+/// not to be found again: a port that carried every VLAN once, while the manager was silent, did so once.
 pub(crate) fn untold(
     moving: &BTreeSet<PortId>,
+    found: &BTreeSet<PortId>,
     manager_failed: bool,
     observed: &BTreeMap<String, &Observed>,
 ) -> BTreeSet<String> {
@@ -242,8 +244,10 @@ pub(crate) fn untold(
                 Some(PortReading::Read(s)) => s.aggregate.as_ref(),
                 _ => None,
             };
-            let moves = |port: &String| moving.contains(&PortId::new(switch.as_str(), port.as_str()));
-            manager_failed || moves(port) || bundle.is_some_and(moves)
+            let here = [Some(port), bundle].into_iter().flatten();
+            let mut here = here.map(|port| PortId::new(switch.as_str(), port.as_str()));
+            let known = here.clone().any(|id| found.contains(&id));
+            !known && (manager_failed || here.any(|id| moving.contains(&id)))
         })
     });
     untold.map(|(switch, _)| switch.clone()).collect()
@@ -264,7 +268,7 @@ pub(crate) fn in_flight(
 mod tests {
     use super::*;
     use isoledger_core::VlanSet;
-    use isoledger_core::model::{Access, Cable, Exit, ExitKind, Network, Owner};
+    use isoledger_core::model::{Access, Between, Cable, Exit, ExitKind, Network, Owner, PortState};
 
     fn network(vlan: u16) -> Network {
         let vlan = NetworkVlan::Id(isoledger_core::VlanId::new(vlan).unwrap());
@@ -280,6 +284,32 @@ mod tests {
             mac: None,
             port: None,
             channel: Channel::ManagerHost,
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_not_told_again() {
+        let at = isoledger_core::Timestamp::from_millis(0).unwrap();
+        let between = Between { vlans: VlanSet::all(), all: true, from: at, to: at };
+        let member = PortState { aggregate: Some("bond".into()), ..PortState::default() };
+        let o = Observed {
+            ports: [("m".to_owned(), PortReading::Read(member))].into(),
+            between: [("m".to_owned(), between)].into(),
+            ..Observed::default()
+        };
+        let seen: BTreeMap<String, &Observed> = [("sw".to_owned(), &o)].into();
+        let ports = |names: &[&str]| names.iter().map(|p| PortId::new("sw", *p)).collect::<BTreeSet<_>>();
+        for (moving, found, failed, again) in [
+            (&[][..], &[][..], false, false),
+            (&[], &[], true, true),
+            (&[], &["bond"], true, false),
+            (&["bond"], &[], false, true),
+            (&["m"], &[], false, true),
+            (&["bond"], &["bond"], false, false),
+            (&["other"], &["other"], true, true),
+        ] {
+            let told = untold(&ports(moving), &ports(found), failed, &seen);
+            assert_eq!(told.contains("sw"), again, "{moving:?} {found:?} {failed}");
         }
     }
 

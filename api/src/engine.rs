@@ -191,16 +191,16 @@ impl Engine {
         explained: &BTreeSet<PortId>,
         before: Option<InForce>,
     ) {
-        let mut moving: BTreeSet<PortId> = readings.moving.difference(explained).cloned().collect();
-        // A change that excuses nothing any more: what passed was found, and is not to be found again.
-        for dispute in disputes::disputes(look.view()).keys() {
-            if let Dispute::Passed(_, id) = dispute {
-                moving.remove(id);
-            }
-        }
+        let moving: BTreeSet<PortId> = readings.moving.difference(explained).cloned().collect();
+        // Found although the port is moving, since a change excuses nothing any more after a while, or although the cloud
+        // manager is silent.
+        let found: BTreeSet<PortId> = disputes::disputes(look.view())
+            .into_keys()
+            .filter_map(|d| if let Dispute::Passed(_, id) = d { Some(id) } else { None })
+            .collect();
         let failed = readings.manager_failure.is_some();
         let mut held = BTreeMap::new();
-        for name in disputes::untold(&moving, failed, &observed(readings)) {
+        for name in disputes::untold(&moving, &found, failed, &observed(readings)) {
             if let Some(reader) = self.sources.switches.get_mut(&name) {
                 reader.hold();
             }

@@ -2,7 +2,7 @@
 //! manager does and undoes in one gap accuses nobody.
 #![allow(clippy::unwrap_used)]
 
-use isoledger_lab::{Lab, MirrorSpec, PortVlans, Service, World};
+use isoledger_lab::{Fault, Lab, MirrorSpec, PortVlans, Service, World};
 use isoledger_tests::program;
 use isoledger_tests::site::{Site, findings};
 use serde_json::{Value, json};
@@ -142,6 +142,30 @@ async fn a_port_that_was_not_there_every_vlan_and_a_mirror_are_found_too() {
     assert!(matches!(&found[..], [(f, at)] if f == "bypass" && at.contains("mirror")), "{found:?}");
     bench.rest();
     assert!(bench.divergences("?open=true").is_empty());
+    bench.site.audit();
+    bench.lab.assert_only_reads();
+}
+
+/// What passes while the cloud manager is silent is judged when it speaks again, or at once where no declaration could
+/// make it right; and then once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passed_while_the_cloud_manager_was_silent_is_found_once() {
+    let bench = Bench::new(|_| {}).await;
+    for (vlans, silent, after) in [
+        (PortVlans::HilReverted, ["violated", "violated"], ["isolated", "isolated"]),
+        (PortVlans::Access(100), ["unknown", "unknown"], ["violated", "isolated"]),
+    ] {
+        bench.lab.edit(|w| w.set_fault(Service::Hil, Fault::Refuse));
+        bench.carries("sw2p3", &vlans);
+        bench.carries("sw2p3", &PortVlans::Nothing);
+        assert_eq!(bench.verdicts(), silent, "{vlans:?}");
+        for _ in 0..2 {
+            assert_eq!(bench.verdicts(), ["unknown"; 2], "{vlans:?}, which was told");
+        }
+        bench.lab.edit(|w| w.clear_fault(&Service::Hil));
+        assert_eq!(bench.verdicts(), after, "{vlans:?}");
+        bench.rest();
+    }
     bench.site.audit();
     bench.lab.assert_only_reads();
 }
