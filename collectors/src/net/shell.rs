@@ -22,6 +22,9 @@ const TERMINAL: (u32, u32, u32, u32) = (511, 0, 0, 0);
 /// Kept free before the deadline, so that the thread ends before those who wait for it.
 const MARGIN: Duration = Duration::from_millis(20);
 
+/// How long, in milliseconds, the other side may take to agree that a console is closed.
+const PARTING: u32 = 100;
+
 /// Everything that is typed during one reading. Constants of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
@@ -65,6 +68,14 @@ struct Kept {
     channel: Channel,
     live: Live,
     console: Console,
+}
+
+impl Drop for Kept {
+    /// libssh2 waits for the other side when a channel is freed, as long as it was last told to wait: for a silent switch
+    /// the whole deadline once more, and again when the session is freed. Meanwhile its thread would be missing.
+    fn drop(&mut self) {
+        self.live.session.set_timeout(PARTING);
+    }
 }
 
 impl std::fmt::Debug for Kept {
