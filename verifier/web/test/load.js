@@ -14,6 +14,9 @@ function scripts() {
   return [...html.matchAll(/<script src="([^"]+)"/g)].map((m) => m[1]);
 }
 
+// Node 18 has it, but not as a global.
+globalThis.crypto ??= require("node:crypto").webcrypto;
+
 for (const name of scripts().filter((name) => !PAGE_ONLY.includes(name))) {
   vm.runInThisContext(fs.readFileSync(path.join(WEB, name), "utf8"), { filename: name });
 }

@@ -31,6 +31,15 @@ function flag(chance, probability) {
   return chance.is(probability) ? true : undefined;
 }
 
+function shuffled(chance, list) {
+  return chance.is(0.2) ? [...list].reverse() : list;
+}
+
+// A list that may be out of order, which is refused.
+function sometimesWrong(chance, list) {
+  return chance.is(0.01) ? [...list].reverse() : chance.is(0.01) ? [...list, ...list.slice(-1)] : list;
+}
+
 function exitOf(chance) {
   return { name: chance.of(["core", "edge", "lab"]), kind: chance.of(iso.slice.KINDS) };
 }
@@ -43,7 +52,7 @@ function commonParts(chance, density) {
   const link = () => (chance.is(0.3) ? chance.of(PLACES) : undefined);
   const exit = () => (chance.is(0.3) ? exitOf(chance) : undefined);
   return {
-    roster: { v: 1, manager: source, switches: chance.some(SWITCHES, 0.9).map((handle) => ({ switch: handle, source })) },
+    roster: { v: 1, manager: source, switches: sometimesWrong(chance, chance.some(SWITCHES, 0.9).map((handle) => ({ switch: handle, source }))) },
     scope: {
       v: 1, domain: "moc", entry: 1,
       unassessed: few(PLACES, 0.3).sort(byPlace).map((p) => members(["switch", p.switch], ["port", p.port], ["name", named(chance, p)], ["reason", chance.of(["lab", "", "gr\u00fcn"])])),
@@ -56,7 +65,8 @@ function commonParts(chance, density) {
     bypasses: {
       v: 1,
       switches: few(SWITCHES, 0.3).map((handle) => ({
-        switch: handle, dirty: chance.some(CLASSES, 0.15).map((name) => ({ class: name, vlans: chance.of(FIRST_SETS) })), unread: chance.some(CLASSES, 0.15),
+        switch: handle, dirty: shuffled(chance, chance.some(CLASSES, 0.15)).map((name) => ({ class: name, vlans: chance.of(FIRST_SETS) })),
+        unread: shuffled(chance, chance.some(CLASSES, 0.15)),
       })),
     },
     wide: members(["v", 1],
@@ -114,7 +124,7 @@ function sliceOf(chance, section, sectionDigest, density) {
     if (declared.length === 0 && !chance.is(0.15 * density)) continue;
     ports.push(lineOf(chance, p, declared, density));
   }
-  return { v: 1, vlan: VLAN, lease: section.lease, networks, ports };
+  return { v: 1, vlan: VLAN, lease: section.lease, networks: sometimesWrong(chance, networks), ports: sometimesWrong(chance, ports) };
 }
 
 function lineOf(chance, p, declared, density) {
