@@ -119,11 +119,13 @@
       at("asked-error").hidden = false;
       return;
     }
+    const [claim, why, what] = error instanceof iso.Refused
+      ? ["Nothing was read: without a policy no key counts.", `The policy cannot be read. ${error.message}.`, "Mend the policy and drop it again."]
+      : ["Nothing can be said.", `This page failed: ${error.message}`, "That is a defect of this page, and says nothing about the files."];
     at("report").hidden = false;
-    const why = error instanceof iso.Refused ? `The policy cannot be read. ${error.message}.` : `This page failed: ${error.message}`;
-    at("claim").replaceChildren(make("p", "", "Nothing was read: without a policy no key counts."));
+    at("claim").replaceChildren(make("p", "", claim));
     at("checks").replaceChildren(make("p", "notice bad", why));
-    at("outcome").replaceChildren(outcomeBox("undecided", "NOT CHECKED", "Mend the policy and drop it again."));
+    at("outcome").replaceChildren(outcomeBox("undecided", "NOT CHECKED", what));
     at("timeline-part").hidden = true;
   }
 
