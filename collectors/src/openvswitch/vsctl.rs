@@ -133,6 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lets_every_command_through_that_is_sent() {
+        let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md");
+        let manual = std::fs::read_to_string(manual).unwrap();
+        for command in [super::super::FLOWS_COMMAND, super::super::GROUPS_COMMAND] {
+            assert!(manual.contains(&format!("'{command}br0'")), "{command}");
+        }
+        assert!(
+            manual.contains(&format!("'{COLUMNS_COMMAND}'")),
+            "docs/OPERATING.md must hold '{COLUMNS_COMMAND}'"
+        );
+    }
+
+    #[test]
     fn what_is_printed_is_put_in_order_once() {
         let once = in_order(printed().as_bytes());
         assert_eq!(in_order(&once), once);
