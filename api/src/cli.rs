@@ -78,8 +78,11 @@ pub(crate) enum Command {
     /// Recompute the whole log: chain, signatures, tree, commitments, slices and verdicts.
     #[command(after_help = "Example:\n  isoledger audit --data /var/lib/isoledger/data")]
     Audit(Audit),
-    /// Read recorded evidence again with this release's readers, and show what they understand otherwise.
-    #[command(after_help = "Example:\n  isoledger replay --renormalise --from 2026-03-01")]
+    /// Make what follows from the log again from the journal alone, and compare; or, with --renormalise, read recorded
+    /// evidence again with this release's readers, and show what they understand otherwise.
+    #[command(
+        after_help = "Example:\n  isoledger replay --to 2026-03-02\n  isoledger replay --renormalise --from 2026-03-01"
+    )]
     Replay(Replay),
     /// Write the public log as plain files that any web server can serve.
     #[command(after_help = "Example:\n  isoledger export --out /srv/www/log")]
@@ -172,9 +175,16 @@ pub(crate) struct Attest {
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// The log's data directory, or a copy of it; the configuration's unless given.
+    /// The log's data directory, a copy of it, or an export; the configuration's data directory unless given.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// A served log instead, by the URL that `checkpoint` lies below; its public part is audited.
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) url: Option<String>,
+    /// Go on from the point in this file, if there is one, and save in it how far this audit got. Entries before it are
+    /// read and hashed, and must be the same; nothing else of them is checked again. Keep it where nobody else writes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
     /// The log's verifier key (vkey) to hold the log to; the configuration's key file unless given.
     #[arg(long)]
     pub(crate) key: Option<String>,
@@ -233,10 +243,11 @@ pub(crate) struct Replay {
     /// Run today's readers over the evidence of every poll and report each difference from the recorded state.
     #[arg(long)]
     pub(crate) renormalise: bool,
-    /// Only polls recorded from this time on (2026-03-02T10:11:12Z or 2026-03-02).
+    /// Only polls recorded from this time on (2026-03-02T10:11:12Z or 2026-03-02). With --renormalise.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<String>,
-    /// Only polls recorded up to this time.
+    /// Only what was recorded up to this time. Alone: index and divergences are made again from the journal up to then,
+    /// and compared with the index there is and with one another.
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
 }

@@ -4,6 +4,9 @@
 //! its signature, strictly, by the key in force; its leaf hash against its tile, its tile against the tiles above and
 //! these against the root of the checkpoint, which the log's key signed; and with openings at hand, that its
 //! commitment opens to content that is there.
+//!
+//! An audit can go on from a [`SavedPoint`]. Then all bytes are still read and hashed, and the tree must hold the very
+//! tree of that point; what is not done again is signatures, openings and content of the entries before it.
 
 use crate::edge::WIDTH;
 use crate::facts::{Facts, FactsError};
@@ -15,15 +18,44 @@ use isoledger_core::note::{NoteError, RecordNote, VerifierKey};
 use isoledger_core::record::{Body, Chain, ChainError, Record, RecordError};
 use isoledger_core::tiles::{self, audit_tiles};
 use isoledger_core::{Digest, Hash, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How to audit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AuditOptions<'k> {
-    /// The key the log must have begun with, known from elsewhere. Without it the log's own word is taken.
+    /// A key that the log must have, known from elsewhere; without it the log's own word is taken. Keys that this one
+    /// signed in, one after the other, follow from it. Those before it are believed as far as a checkpoint vouches for
+    /// them that is signed by this key or a later one.
     pub key: Option<&'k VerifierKey>,
     /// Whether openings and content are at hand and to be checked.
     pub content: bool,
+    /// Whether the entries' own signature lines are not at hand. Whose log it is then rests on the checkpoint alone.
+    pub unsigned: bool,
+    /// Where an earlier audit ended, and this one goes on.
+    pub resume: Option<&'k SavedPoint>,
+}
+
+/// Version of a [`SavedPoint`].
+pub const POINT: u32 = 1;
+
+/// How far a log was audited, for the next audit to go on from. It is worth what the file it is kept in is worth: whoever
+/// can write it can have entries passed over, though not other entries put in their place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SavedPoint {
+    /// [`POINT`].
+    pub v: u32,
+    /// The log.
+    pub origin: String,
+    /// Entries that were found good.
+    pub size: u64,
+    /// Root of their tree.
+    pub root: Hash,
+    /// Entries of which the polls were recomputed from their evidence; at most `size`.
+    pub recomputed: u64,
+    /// Polls among them that could not be, because their content is archived.
+    pub without_content: u64,
 }
 
 /// What was found good.
@@ -43,6 +75,10 @@ pub struct AuditReport {
     pub archived: u64,
     /// Cosigned checkpoints, each true of these entries.
     pub cosigned: u64,
+    /// The log's keys, each with the first entry it signs.
+    pub keys: Vec<(u64, VerifierKey)>,
+    /// Entries that an earlier audit had found good: read, hashed and no more.
+    pub resumed: u64,
 }
 
 /// What is wrong with the log. The first thing found.
@@ -72,15 +108,37 @@ pub enum AuditError {
         /// Root in the checkpoint.
         signed: Hash,
     },
-    /// The log begins with another key than the one known from elsewhere.
+    /// The key known from elsewhere is none of the log's.
     #[error(
-        "the log begins with the key {found}; the key known for it is {wanted}: it is another log, or a forged one"
+        "the log begins with the key {found}, and no entry signs in the key known for it, {wanted}: it is another log, or a forged one"
     )]
     Key {
         /// The key in its first entry.
         found: Box<VerifierKey>,
         /// The key given.
         wanted: Box<VerifierKey>,
+    },
+    /// What was audited is longer than the log.
+    #[error(
+        "{saved} entries of this log were audited before, and here are {size}: it is an older copy, or was cut"
+    )]
+    Older {
+        /// Entries there are.
+        size: u64,
+        /// Entries there were.
+        saved: u64,
+    },
+    /// What was audited is no part of the log.
+    #[error(
+        "the first {size} entries have root {computed}; when they were audited before it was {saved}: they were changed since, or this is another history of the same log"
+    )]
+    History {
+        /// Entries that were audited.
+        size: u64,
+        /// Their root now.
+        computed: Hash,
+        /// Their root then.
+        saved: Hash,
     },
     /// The log cannot be read.
     #[error(transparent)]
@@ -134,6 +192,18 @@ pub enum EntryFault {
 /// # Errors
 /// [`AuditError`], naming the entry wherever one is to blame.
 pub fn check_log<L: ReadLog>(log: &L, options: AuditOptions<'_>) -> Result<AuditReport, AuditError> {
+    check_log_with(log, options, &mut |_, _| {})
+}
+
+/// The same; `progress` is told how many entries are done, and of how many.
+///
+/// # Errors
+/// [`AuditError`], naming the entry wherever one is to blame.
+pub fn check_log_with<L: ReadLog>(
+    log: &L,
+    options: AuditOptions<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<AuditReport, AuditError> {
     let published = log.published()?;
     let head = published.head;
     let mut pass = Pass {
@@ -152,22 +222,40 @@ pub fn check_log<L: ReadLog>(log: &L, options: AuditOptions<'_>) -> Result<Audit
             opened: 0,
             archived: 0,
             cosigned: 0,
+            keys: Vec::new(),
+            resumed: 0,
         },
     };
+    let audited = options.resume.map_or(0, |point| point.size);
+    if audited > head.size {
+        return Err(AuditError::Older { size: head.size, saved: audited });
+    }
     for n in 0..head.size.div_ceil(WIDTH) {
+        progress(n * WIDTH, head.size);
         for (seq, entry) in (n * WIDTH..head.size).zip(log.block(n)?) {
+            if let Some(point) = options.resume.filter(|point| point.size == seq) {
+                pass.go_on(point)?;
+            }
             let leaf = leaf_hash(&entry.text);
             pass.frontier.append(leaf);
-            pass.entry(seq, &entry).map_err(|fault| AuditError::Entry { seq, fault })?;
-            if let (0, Some(wanted), Some((_, found))) = (seq, options.key, pass.facts.keys.first())
-                && found != wanted
-            {
-                let (found, wanted) = (Box::new(found.clone()), Box::new(wanted.clone()));
-                return Err(AuditError::Key { found, wanted });
-            }
+            let checked = if seq < audited { pass.known(seq, &entry) } else { pass.entry(seq, &entry) };
+            checked.map_err(|fault| AuditError::Entry { seq, fault })?;
         }
     }
+    if let Some(point) = options.resume.filter(|point| point.size == head.size) {
+        pass.go_on(point)?;
+    }
     pass.finish(head)?;
+    progress(head.size, head.size);
+    let known = options.key.map(|wanted| (wanted, pass.facts.keys.iter().position(|(_, key)| key == wanted)));
+    let pinned = match (known, pass.facts.keys.first()) {
+        (Some((wanted, None)), Some((_, found))) => {
+            let (found, wanted) = (Box::new(found.clone()), Box::new(wanted.clone()));
+            return Err(AuditError::Key { found, wanted });
+        }
+        (Some((_, Some(at))), _) => at,
+        _ => 0,
+    };
     // The tiles once more as any client sees them, against the root that the entries themselves led to.
     let mut wrong = None;
     let mut entries = log.entries(0, head.size);
@@ -191,12 +279,21 @@ pub fn check_log<L: ReadLog>(log: &L, options: AuditOptions<'_>) -> Result<Audit
     if let Some(e) = wrong {
         return Err(e);
     }
-    // After a rotation the key of the next entry may have signed the same tree again.
-    let keys = [head.size.saturating_sub(1), head.size].map(|seq| pass.facts.key_at(seq).cloned());
-    let opened = keys.iter().flatten().map(|key| published.checkpoint.open(key)).reduce(|a, b| a.or(b));
+    // The key in force at the last entry; after a rotation that of the next entry has signed the same tree too. Never one
+    // from before the key that is known: whoever stole a retired key could write a history that ends in the known one.
+    let in_force = |first: &u64| *first <= head.size;
+    let last = pass.facts.keys.iter().filter(|(first, _)| in_force(first)).count();
+    let at_last = pass.facts.keys.iter().filter(|(first, _)| *first < head.size).count();
+    let from = at_last.saturating_sub(1).max(pinned);
+    // Without the entries' signatures nobody has seen that the known key signed in those after it.
+    let upto = if options.unsigned && options.key.is_some() { last.min(pinned + 1) } else { last };
+    let of = pass.facts.keys.get(from..upto).filter(|keys| !keys.is_empty());
+    let keys = of.or_else(|| pass.facts.keys.get(pinned..=pinned)).unwrap_or_default();
+    let opened = keys.iter().map(|(_, key)| published.checkpoint.open(key)).reduce(|a, b| a.or(b));
     if let Some(opened) = opened {
         opened?;
     }
+    pass.report.keys.clone_from(&pass.facts.keys);
     let mut from = 0;
     loop {
         let page = log.cosigned(from, head.size, 256)?;
@@ -226,17 +323,41 @@ struct Pass<'a, L> {
 }
 
 impl<L: ReadLog> Pass<'_, L> {
+    // An entry that an earlier audit found good: its hash is in the root that is compared at the point.
+    fn known(&mut self, seq: u64, entry: &crate::batch::Stored) -> Result<(), EntryFault> {
+        self.facts.absorb(seq, &entry.text)?;
+        self.report.resumed += 1;
+        if seq == 0 {
+            self.report.times.0 = Record::parse(&entry.text)?.time;
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, point: &SavedPoint) -> Result<(), AuditError> {
+        let computed = self.frontier.root();
+        if computed != point.root {
+            return Err(AuditError::History { size: point.size, computed, saved: point.root });
+        }
+        let seq = point.size;
+        self.chain = self.facts.chain().map_err(|e| AuditError::Entry { seq, fault: e.into() })?;
+        if let Some((_, time)) = self.chain.head() {
+            self.report.times.1 = time;
+        }
+        Ok(())
+    }
+
     fn entry(&mut self, seq: u64, entry: &crate::batch::Stored) -> Result<(), EntryFault> {
         let record = Record::parse(&entry.text)?;
         self.chain.push(&record, &entry.text)?;
         self.facts.absorb(seq, &entry.text)?;
         let text = std::str::from_utf8(&entry.text).map_err(|_| EntryFault::SignatureText)?;
-        let line = std::str::from_utf8(&entry.signature).map_err(|_| EntryFault::SignatureText)?;
-        let note = RecordNote::from_parts(text, line)?;
         // The first entry brings its own key; it was absorbed just now.
-        match self.facts.key_at(seq) {
-            Some(key) => note.verify(key)?,
-            None => return Err(FactsError::NoGenesis { found: record.body.kind().to_owned() }.into()),
+        let Some(key) = self.facts.key_at(seq) else {
+            return Err(FactsError::NoGenesis { found: record.body.kind().to_owned() }.into());
+        };
+        if !self.options.unsigned {
+            let line = std::str::from_utf8(&entry.signature).map_err(|_| EntryFault::SignatureText)?;
+            RecordNote::from_parts(text, line)?.verify(key)?;
         }
         *self.report.types.entry(record.body.kind().to_owned()).or_default() += 1;
         if seq == 0 {

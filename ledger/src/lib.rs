@@ -12,7 +12,8 @@
 //! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
 //!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
 //! - [`witness`]: the memory of a witness, which watches logs that need not be ours.
-//! - [`mod@audit`]: the whole log recomputed by the verifier's own functions. [`mod@export`]: the public log as plain files.
+//! - [`mod@audit`]: the whole log recomputed by the verifier's own functions. [`mod@export`]: the public log as plain files;
+//!   [`public`] reads them again, as a stranger would, for the same audit.
 //!
 //! # Out of scope
 //! Vendors, the cloud manager's JSON, HTTP, verdicts, and the clock: time arrives as an argument.
@@ -27,6 +28,7 @@ pub mod attest;
 pub mod audit;
 pub mod batch;
 pub mod bundle;
+pub mod damage;
 pub mod disk;
 pub mod divergence;
 pub mod edge;
@@ -40,17 +42,20 @@ pub mod layout;
 pub mod lock;
 pub mod log;
 pub mod projection;
+pub mod public;
 pub mod read;
 pub mod reader;
 pub mod recompute;
 pub mod recorder;
 pub mod renormalise;
+pub mod replay;
 pub mod sequence;
 pub mod state;
 pub mod store;
 pub mod witness;
 
-pub use audit::{AuditError, AuditOptions, AuditReport, check_log};
+pub use audit::{AuditError, AuditOptions, AuditReport, SavedPoint, check_log};
+pub use damage::{Damage, DamageKind};
 pub use export::{ExportError, ExportReport, export};
 pub use head::Head;
 pub use log::{Ground, IndexState, Ledger, OpenError, OpenOptions, OpenReport, Progress, StoreSource, View};

@@ -11,6 +11,7 @@ use crate::facts::FactsError;
 use crate::head::Head;
 use crate::highwater::HighWaterError;
 use crate::journal::JournalError;
+use crate::public::PublicFault;
 use crate::store::StoreError;
 use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::content::Opening;
@@ -106,6 +107,16 @@ pub enum ReadError {
         first: u64,
         /// Last of them.
         last: u64,
+    },
+    /// A file of a public log is missing or none.
+    #[error("{path}{}: {fault}", seq.map(|seq| format!(", entry {seq}")).unwrap_or_default())]
+    Public {
+        /// Its path below the log's root.
+        path: String,
+        /// The entry in which the damage is, or the first of the file.
+        seq: Option<u64>,
+        /// What is wrong.
+        fault: PublicFault,
     },
     /// No log is there.
     #[error("{path} holds no log: its creation never finished, or it is another directory")]

@@ -125,6 +125,20 @@ pub fn recompute(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Recomputed, RecomputeError> {
     let size = log.size()?;
+    recompute_from(log, reader, (0, size), &mut |done, _| progress(done, size))
+}
+
+/// Recomputes the polls among entries `range.0..range.1`, where those before are known to be good; `progress` is told
+/// how many entries are done, and of how many polls before them the content was gone.
+///
+/// # Errors
+/// The first thing that does not follow.
+pub fn recompute_from(
+    log: &impl ReadLog,
+    reader: &mut dyn Renormalise,
+    (first, size): (u64, u64),
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Recomputed, RecomputeError> {
     let origin_hash = Digest::of(log.origin().as_bytes());
     let mut out = Recomputed::default();
     let mut cache = Snapshots::with_capacity(2);
@@ -135,17 +149,33 @@ pub fn recompute(
     let mut scope: Option<(u64, Digest)> = None;
     let mut archived = 0;
     // What was archived is said by later entries, so it is looked for first.
+    let mut before = None;
     for entry in log.entries(0, size) {
         let (seq, stored) = entry?;
         let record = Record::parse(&stored.text).map_err(|source| RecomputeError::Record { seq, source })?;
-        if let Body::ContentArchived { upto, .. } = record.body {
-            archived = archived.max(upto);
+        match record.body {
+            Body::ContentArchived { upto, .. } => archived = archived.max(upto),
+            Body::ScopeChanged { .. } if seq < first => scope = stored.opening.map(|o| (seq, o.digest)),
+            Body::Poll(_) if seq < first => before = Some(seq),
+            _ => {}
         }
     }
-    for entry in log.entries(0, size) {
+    // What the first poll must follow from is what the last one before it knew, which was recomputed then.
+    if let Some(seq) = before {
+        match PollState::of(log, seq, &mut cache) {
+            Ok(state) => {
+                moving = Some(state.parsed.snapshot.moving.clone());
+                verdicts = state.judge_all().values().map(|n| n.verdict.name()).collect();
+                last = Some((state.parsed.digest, state.poll.version, (*state.parsed.slots).clone()));
+            }
+            Err(StateError::Missing { .. }) if seq < archived => {}
+            Err(e) => return Err(RecomputeError::State { seq, source: Box::new(e) }),
+        }
+    }
+    for entry in log.entries(first, size) {
         let (seq, stored) = entry?;
         if seq % 256 == 0 {
-            progress(seq, size);
+            progress(seq, out.without_content);
         }
         let record = Record::parse(&stored.text).map_err(|source| RecomputeError::Record { seq, source })?;
         match &record.body {
@@ -192,7 +222,7 @@ pub fn recompute(
         }
         last = Some((digest, poll.version, (*state.parsed.slots).clone()));
     }
-    progress(size, size);
+    progress(size, out.without_content);
     Ok(out)
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 mod check;
 pub(crate) mod init;
 mod poll;
+mod rebuild;
 mod replay;
 pub(crate) mod witness;
 

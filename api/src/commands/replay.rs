@@ -206,7 +206,15 @@ fn reader_words(reader: &Reader) -> String {
 
 pub(crate) fn run(config: &Config, args: &cli::Replay, as_json: bool) -> Result<Ending, Failure> {
     if !args.renormalise {
-        return fail("say what to replay: isoledger replay --renormalise");
+        return match (&args.to, &args.from) {
+            (Some(to), None) => super::rebuild::run(config, to, as_json),
+            (Some(_), Some(_)) => {
+                fail("--from goes with --renormalise; what follows from the log follows from its beginning")
+            }
+            (None, _) => {
+                fail("say what to replay: isoledger replay --to TIME, or isoledger replay --renormalise")
+            }
+        };
     }
     let log = Log::open(&config.data())?;
     let at = |what, text: &Option<String>| text.as_deref().map(|t| answers::moment(what, t)).transpose();

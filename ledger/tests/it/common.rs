@@ -67,7 +67,7 @@ pub(crate) fn open(dir: &Path) -> Result<(Ledger, OpenReport), OpenError> {
 /// Audits a log, content and all, against the key that the test knows.
 pub(crate) fn audit(log: &impl ReadLog) -> AuditReport {
     let key = signer().verifier().clone();
-    check_log(log, AuditOptions { key: Some(&key), content: true }).unwrap()
+    check_log(log, AuditOptions { key: Some(&key), content: true, ..AuditOptions::default() }).unwrap()
 }
 
 /// Audits a log as the service sees it and as its journal has it, and compares the two.

@@ -269,6 +269,7 @@ fn an_audit_names_the_entry_that_was_changed() {
     let reader = LogReader::open(&log).unwrap();
     let lying = Lying { log: &reader, seq: 42 };
     let key = signer().verifier().clone();
-    let e = check_log(&lying, AuditOptions { key: Some(&key), content: true }).unwrap_err();
+    let e = check_log(&lying, AuditOptions { key: Some(&key), content: true, ..AuditOptions::default() })
+        .unwrap_err();
     assert!(e.to_string().starts_with("entry 42: "), "{e}");
 }
