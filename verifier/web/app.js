@@ -44,7 +44,7 @@
     for (const kind of KINDS) {
       delete files[kind];
       at(`file-${kind}`).value = "";
-      show(kind, null, "none yet");
+      show(kind, null, "");
     }
     for (const id of ["asked-from", "asked-to", "asked-nonce"]) at(id).value = "";
     at("asked-fresh").checked = false;
