@@ -13,7 +13,7 @@ const { mutations } = require("./mutate.js");
 const { worlds } = require("./worlds.js");
 const { compare, ISOVERIFY, ISOLEDGER } = require("./tools.js");
 
-const MUTATIONS = 1000, WORLDS = 200;
+const MUTATIONS = 1000, WORLDS = 400;
 
 let passed = 0, failed = 0, skipped = 0;
 

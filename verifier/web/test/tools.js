@@ -151,7 +151,8 @@ async function compare(cases, dir) {
     const assessed = theirs[i].assessed;
     if (assessed && mine.demands) {
       const { verdict, polls, isolated } = mine.demands.range;
-      const same = verdict === assessed.verdict && polls === assessed.polls && isolated === assessed.isolated
+      const conforms = mine.demands.judged.every((poll) => poll.judgement.conforms);
+      const same = conforms === assessed.conforms && verdict === assessed.verdict && polls === assessed.polls && isolated === assessed.isolated
         && mine.demands.range.violations.length === assessed.violations.length && mine.demands.range.blind.length === assessed.tooLong.length;
       if (!same) differences.push({ i, one, mine, theirs: theirs[i], assessed: true });
     }

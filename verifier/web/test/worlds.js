@@ -46,32 +46,50 @@ function exitOf(chance) {
 
 const named = (chance, place) => (chance.is(0.2) ? { switch: `sw${SWITCHES.indexOf(place.switch)}`, port: `p/${place.port.slice(0, 2)}` } : undefined);
 
-function commonParts(chance, density) {
-  const few = (list, p) => chance.some(list, p * density);
+// How much goes wrong. Where everything does, one finding hides the others; so most worlds have two or three kinds of trouble, and
+// only some have all.
+const TROUBLES = ["roster", "scope", "manager", "failures", "unread", "bypasses", "wide", "passedPorts", "member", "access", "placeless", "networks",
+  "lines", "carries", "mixed", "link", "exit", "down", "unreadable", "unassessed", "moving", "passed", "explained"];
+
+class Trouble {
+  constructor(chance) {
+    this.everywhere = chance.is(0.3) ? chance.of([0.15, 0.4, 1]) : null;
+    this.some = new Set(Array.from({ length: 1 + chance.below(4) }, () => chance.of(TROUBLES)));
+    // Lines, where nobody is declared on, say nothing of the other kinds unless they are there.
+    if (chance.is(0.5)) this.some.add("lines");
+  }
+
+  of(kind) {
+    return this.everywhere ?? (this.some.has(kind) ? 2 : 0);
+  }
+}
+
+function commonParts(chance, trouble) {
+  const few = (list, p, kind) => chance.some(list, p * trouble.of(kind));
   const source = { reader: { dialect: "test", version: 1 }, identity: null };
   const link = () => (chance.is(0.3) ? chance.of(PLACES) : undefined);
   const exit = () => (chance.is(0.3) ? exitOf(chance) : undefined);
   return {
-    roster: { v: 1, manager: source, switches: sometimesWrong(chance, chance.some(SWITCHES, 0.9).map((handle) => ({ switch: handle, source }))) },
+    roster: { v: 1, manager: source, switches: sometimesWrong(chance, chance.some(SWITCHES, 1 - 0.1 * trouble.of("roster")).map((handle) => ({ switch: handle, source }))) },
     scope: {
       v: 1, domain: "moc", entry: 1,
-      unassessed: few(PLACES, 0.3).sort(byPlace).map((p) => members(["switch", p.switch], ["port", p.port], ["name", named(chance, p)], ["reason", chance.of(["lab", "", "gr\u00fcn"])])),
+      unassessed: few(PLACES, 0.3, "scope").sort(byPlace).map((p) => members(["switch", p.switch], ["port", p.port], ["name", named(chance, p)], ["reason", chance.of(["lab", "", "gr\u00fcn"])])),
     },
     coverage: {
-      v: 1, manager: chance.is(0.15 * density) ? chance.of(["silent", "unreadable", "source-changed"]) : null,
-      switches: few(SWITCHES, 0.2).map((handle) => ({ switch: handle, failure: chance.of(["silent", "unreadable", "source-changed", "unaudited"]) })),
-      ports: few(PLACES, 0.06).sort(byPlace).map((p) => members(["switch", p.switch], ["port", p.port], ["vlans", chance.of(FIRST_SETS)], ["link", link()], ["unassessed", flag(chance, 0.4)])),
+      v: 1, manager: chance.is(0.15 * trouble.of("manager")) ? chance.of(["silent", "unreadable", "source-changed"]) : null,
+      switches: few(SWITCHES, 0.2, "failures").map((handle) => ({ switch: handle, failure: chance.of(["silent", "unreadable", "source-changed", "unaudited"]) })),
+      ports: few(PLACES, 0.06, "unread").sort(byPlace).map((p) => members(["switch", p.switch], ["port", p.port], ["vlans", chance.of(FIRST_SETS)], ["link", link()], ["unassessed", flag(chance, 0.4)])),
     },
     bypasses: {
       v: 1,
-      switches: few(SWITCHES, 0.3).map((handle) => ({
+      switches: few(SWITCHES, 0.3, "bypasses").map((handle) => ({
         switch: handle, dirty: shuffled(chance, chance.some(CLASSES, 0.15)).map((name) => ({ class: name, vlans: chance.of(FIRST_SETS) })),
         unread: shuffled(chance, chance.some(CLASSES, 0.15)),
       })),
     },
     wide: members(["v", 1],
-      ["ports", few(PLACES, 0.12).sort(byPlace).map((p) => widePort(chance, p, link(), exit()))],
-      ["passed", orNone(few(PLACES, 0.08).sort(byPlace).map((p) => passedPort(chance, p, link(), exit())))]),
+      ["ports", few(PLACES, 0.12, "wide").sort(byPlace).map((p) => widePort(chance, p, link(), exit()))],
+      ["passed", orNone(few(PLACES, 0.08, "passedPorts").sort(byPlace).map((p) => passedPort(chance, p, link(), exit())))]),
   };
 }
 
@@ -93,54 +111,56 @@ function passedPort(chance, p, link, exit) {
     ["moving", flag(chance, 0.2)]);
 }
 
-function attachmentsOf(chance, density) {
+function attachmentsOf(chance, trouble) {
   const list = [];
   for (let n = 0; n < 4; n++) {
     if (!chance.is(0.6)) continue;
     list.push({
-      project: chance.is(0.15 * density) ? chance.of([null, "blue"]) : "red", node: `n${n}`, nic: chance.of(["eth0", "eth1"]),
-      as: chance.of(["untagged", "untagged", "tagged", "other"]), at: chance.is(0.1 * density) ? null : chance.of(PLACES.slice(0, 12)),
+      project: chance.is(0.15 * trouble.of("member")) ? chance.of([null, "blue"]) : "red", node: `n${n}`, nic: chance.of(["eth0", "eth1"]),
+      as: chance.of(["untagged", "untagged", "tagged", "other"]), at: chance.is(0.1 * trouble.of("placeless")) ? null : chance.of(PLACES.slice(0, 12)),
     });
   }
-  return list;
+  return chance.is(0.97) ? list.sort((a, b) => Number(a.project !== null) - Number(b.project !== null) || iso.compareText(`${a.project} ${a.node}`, `${b.project} ${b.node}`)) : list;
 }
 
-function sectionOf(chance, lease, density) {
+function sectionOf(chance, lease, trouble) {
   return {
     v: 1, name: "red-net", vlan: VLAN,
-    owner: chance.is(0.1) ? "admin" : { project: "red" }, access: chance.is(0.1 * density) ? "public" : { projects: chance.of([["red"], ["green", "red"]]) },
-    lease, salt: digestOf(`salt ${lease}`), attachments: attachmentsOf(chance, density),
+    owner: chance.is(0.1) ? "admin" : { project: "red" }, access: chance.is(0.1 * trouble.of("access")) ? "public" : { projects: chance.of([["red"], ["green", "red"]]) },
+    lease, salt: digestOf(`salt ${lease}`), attachments: attachmentsOf(chance, trouble),
   };
 }
 
-function sliceOf(chance, section, sectionDigest, density) {
-  const networks = chance.is(0.1 * density) ? [sectionDigest, digestOf("other")].sort() : [sectionDigest];
+function sliceOf(chance, section, sectionDigest, trouble) {
+  const networks = chance.is(0.1 * trouble.of("networks")) ? [sectionDigest, digestOf("other")].sort() : [sectionDigest];
   const index = networks.indexOf(sectionDigest);
   const ports = [];
   for (const p of [...PLACES].sort(byPlace)) {
     const declared = section.attachments.filter((a) => a.at !== null && a.at.port === p.port).map((a) => ({ network: index, as: a.as }));
     const order = ["untagged", "tagged", "other"];
     declared.sort((a, b) => order.indexOf(a.as) - order.indexOf(b.as));
-    if (declared.length === 0 && !chance.is(0.15 * density)) continue;
-    ports.push(lineOf(chance, p, declared, density));
+    if (declared.length === 0 && !chance.is(0.15 * trouble.of("lines"))) continue;
+    ports.push(lineOf(chance, p, declared, trouble));
   }
   return { v: 1, vlan: VLAN, lease: section.lease, networks: sometimesWrong(chance, networks), ports: sometimesWrong(chance, ports) };
 }
 
-function lineOf(chance, p, declared, density) {
-  const rare = (probability) => flag(chance, probability * density);
+function lineOf(chance, p, declared, trouble) {
+  const rare = (probability, kind) => flag(chance, probability * trouble.of(kind));
+  const alone = declared.length === 0;
+  const allowed = alone && trouble.everywhere === null && chance.is(0.97);
   const expected = declared.length > 0 && declared[0].as !== "other" ? declared[0].as : "tagged";
   return members(["switch", p.switch], ["port", p.port], ["name", named(chance, p)],
-    ["carries", chance.is(1 - 0.3 * density) ? expected : chance.of(["none", "untagged", "tagged"])], ["declared", orNone(declared)],
-    ["registered", flag(chance, 0.6)], ["mixed", rare(0.1)],
-    ["link", chance.is(0.3 * density) || (declared.length === 0 && chance.is(0.3)) ? chance.of(PLACES) : undefined],
-    ["exit", chance.is(0.15 * density) ? exitOf(chance) : undefined], ["down", rare(0.15)], ["unreadable", rare(0.1)],
-    ["unassessed", rare(0.12)], ["moving", rare(0.1)], ["passed", rare(0.15)], ["explained", rare(0.15)]);
+    ["carries", chance.is(1 - 0.3 * trouble.of("carries")) ? expected : chance.of(["none", "untagged", "tagged"])], ["declared", orNone(declared)],
+    ["registered", flag(chance, 0.6)], ["mixed", rare(0.1, "mixed")],
+    ["link", chance.is(0.3 * trouble.of("link")) || (alone && chance.is(0.3)) ? chance.of(PLACES) : undefined],
+    ["exit", allowed || chance.is(0.15 * trouble.of("exit")) ? exitOf(chance) : undefined], ["down", rare(0.15, "down")], ["unreadable", rare(0.1, "unreadable")],
+    ["unassessed", rare(0.12, "unassessed")], ["moving", rare(0.1, "moving")], ["passed", rare(0.15, "passed")], ["explained", rare(0.15, "explained")]);
 }
 
 // ---- a version: five sections, slice, section, and a root that they open ----------------------------------------------
 
-function makeVersion(chance, number, lease, density) {
+function makeVersion(chance, number, lease, trouble) {
   const texts = [];
   const put = (value) => {
     const text = JSON.stringify(value);
@@ -148,11 +168,11 @@ function makeVersion(chance, number, lease, density) {
     texts.push([digest, text]);
     return digest;
   };
-  const parts = commonParts(chance, density);
+  const parts = commonParts(chance, trouble);
   const common = put(members(["v", 1], ...iso.slice.PARTS.map((part) => [part, put(parts[part])])));
-  const section = sectionOf(chance, lease.number, density);
+  const section = sectionOf(chance, lease.number, trouble);
   const sectionDigest = put(section);
-  const slice = put(sliceOf(chance, section, sectionDigest, density));
+  const slice = put(sliceOf(chance, section, sectionDigest, trouble));
   const siblings = Array.from({ length: 12 }, () => iso.unhex(chance.digest()));
   const leaf = iso.merkle.slotLeaf(iso.unhex(lease.key), VLAN, number, LOG.name, iso.unhex(slice), iso.unhex(common));
   const root = iso.hex(iso.merkle.slotRoot(leaf, VLAN, siblings));
@@ -162,8 +182,8 @@ function makeVersion(chance, number, lease, density) {
 // ---- the log --------------------------------------------------------------------------------------------------------
 
 class Log {
-  constructor(chance, density) {
-    Object.assign(this, { chance, density, entries: [], texts: [], versions: new Map(), polls: [] });
+  constructor(chance, trouble) {
+    Object.assign(this, { chance, trouble, entries: [], texts: [], versions: new Map(), polls: [] });
     this.lease = this.newLease(2);
     this.clock = DAY;
     this.add("genesis", `,"domain":"moc","key":"${LOG.vkey}","semantics":1`);
@@ -192,7 +212,7 @@ class Log {
     this.clock = ended + chance.of([0, 50]);
     if (chance.is(0.1) && last !== undefined) this.lease = this.newLease(seq);
     let version = last?.version;
-    if (version === undefined || this.lease !== version.lease || chance.is(0.5)) version = makeVersion(chance, seq, this.lease, this.density);
+    if (version === undefined || this.lease !== version.lease || chance.is(0.5)) version = makeVersion(chance, seq, this.lease, this.trouble);
     this.versions.set(version.number, version);
     this.polls.push({ seq, started, ended, version });
     this.add("poll", `,"semantics":1,"started":"${iso.timeText(started)}","ended":"${iso.timeText(ended)}","version":${version.number},"root":"${version.root}","content":"${chance.digest()}"`);
@@ -278,7 +298,7 @@ function rangeOf(chance, log) {
 
 async function world(seed) {
   const chance = new Chance(seed);
-  const log = new Log(chance, chance.of([0, 0.15, 0.4, 1]));
+  const log = new Log(chance, new Trouble(chance));
   const leaves = log.texts.map((text) => iso.merkle.leafHash(iso.encode(text)));
   const size = leaves.length;
   const { from, to, start, end } = rangeOf(chance, log);
