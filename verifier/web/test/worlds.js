@@ -210,7 +210,7 @@ class Log {
     const started = this.clock + chance.of([0, 1, 5000, 10000, 10000, 10000, 40000]);
     const ended = started + chance.of([0, 100, 100, 2000]);
     this.clock = ended + chance.of([0, 50]);
-    if (chance.is(0.1) && last !== undefined) this.lease = this.newLease(seq);
+    if (chance.is(0.1) && last !== undefined) this.lease = this.newLease(seq + (chance.is(0.05) ? 1 : 0));
     let version = last?.version;
     if (version === undefined || this.lease !== version.lease || chance.is(0.5)) version = makeVersion(chance, seq, this.lease, this.trouble);
     this.versions.set(version.number, version);
@@ -289,7 +289,7 @@ function rangeOf(chance, log) {
   const { polls, texts } = log;
   const first = chance.is(0.3) ? null : chance.below(polls.length), last = chance.is(0.4) ? null : chance.below(polls.length);
   const from = first === null ? polls[0].ended - 1 - chance.below(3000) : polls[first].ended + chance.of([0, 0, 1, 3000]);
-  const to = last === null ? polls[polls.length - 1].started + 1 + chance.below(80000) : polls[last].started - chance.of([0, 0, 1, 3000]);
+  const to = last === null ? polls[polls.length - 1].started + 1 + chance.below(chance.of([200, 3000, 80000])) : polls[last].started - chance.of([0, 0, 1, 3000]);
   if (from > to) return rangeOf(chance, log);
   const before = polls.filter((p) => p.ended <= from), after = polls.filter((p) => p.started >= to);
   const start = before.length > 0 ? before[before.length - 1].seq : 0, end = after.length > 0 ? after[0].seq + 1 : texts.length;
@@ -305,6 +305,8 @@ async function world(seed) {
 
   const cosigners = () => chance.some([...WITNESSES, AUDITOR], 0.6);
   const sizes = chance.some(Array.from({ length: size - 1 }, (_, i) => i + 1), 0.3);
+  // One twice, which is refused.
+  if (chance.is(0.02) && sizes.length > 0) sizes.unshift(sizes[0]);
   const chain = sizes.map((m, i) => ({
     checkpoint: checkpointOf(chance, leaves, m, cosigners(), secondsAfter(log, m, chance)),
     proof: consistencyProof(m, leaves.slice(0, sizes[i + 1] ?? size)).map(iso.base64),
