@@ -369,6 +369,8 @@ impl Engine {
             ports = looked.len(),
             "the sides newly disagree; looking again"
         );
+        // What a look says of a large domain is the most that a poll keeps in memory: one at a time.
+        drop(first);
         tokio::time::sleep(self.pace.settle).await;
         let previous = isoledger_collectors::Evidence::from_bytes(before.evidence.bytes());
         let reading = match previous {
@@ -455,7 +457,10 @@ impl Engine {
         readings.moving.append(&mut moving);
         let last = match readings.moving.len() == known {
             true => second,
-            false => block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?,
+            false => {
+                drop(second);
+                block_in_place(|| self.recorder.look(readings, seq, &mut entropy))?
+            }
         };
         Ok((last, answered))
     }

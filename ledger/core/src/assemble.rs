@@ -719,6 +719,8 @@ impl<'a> Assembler<'a> {
         }
         for slice in slices.values_mut() {
             slice.ports.sort_unstable_by(|a, b| (&a.switch, &a.port).cmp(&(&b.switch, &b.port)));
+            // It lives until the next poll, and was grown by doubling.
+            slice.ports.shrink_to_fit();
         }
         wide.sort_by_key(|p| (p.switch, p.port));
         wide_passed.sort_by_key(|p| (p.switch, p.port));
