@@ -1,9 +1,20 @@
 //! Key and secret files: made 0600, refused when others may read them.
+//!
+//! A log that changes its key has up to three kinds of key file:
+//!
+//! ```text
+//! log.key              signs
+//! log.key.next         made by `key prepare` or `key rotate`, not signed in: signs nothing
+//! log.key.ID.retired   signed until a rotation; of no more use to anybody but a thief
+//! ```
+//!
+//! The log itself says which of the first two is in force, so no crash between a rotation's entry and the exchange of the
+//! files can leave a log without its key: see [`take_over`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use isoledger_core::note::{KeyError, NoteSigner};
-use std::fs::OpenOptions;
+use isoledger_core::note::{KeyError, NoteSigner, VerifierKey};
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +25,7 @@ pub(crate) enum KeyFileError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "{} has mode {mode:04o}, so others may read the key; make it yours alone with: chmod 600 {}",
+        "{} has mode {mode:04o}, so others may read it; make it yours alone with: chmod 600 {}",
         path.display(), path.display()
     )]
     Mode { path: PathBuf, mode: u32 },
@@ -42,7 +53,24 @@ pub(crate) fn entropy() -> [u8; 32] {
 pub(crate) fn write_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    file.sync_all()?;
+    sync_dir(path)
+}
+
+/// Makes the names beside `path` durable.
+fn sync_dir(path: &Path) -> std::io::Result<()> {
+    let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+/// That only its owner may read a file.
+pub(crate) fn private(path: &Path) -> Result<(), KeyFileError> {
+    let found = std::fs::metadata(path);
+    let mode = found.map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?.mode() & 0o7777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(KeyFileError::Mode { path: path.to_owned(), mode }),
+    }
 }
 
 fn store(path: &Path, magic: &str, name: &str, seed: &[u8; 32]) -> Result<(), KeyFileError> {
@@ -51,12 +79,9 @@ fn store(path: &Path, magic: &str, name: &str, seed: &[u8; 32]) -> Result<(), Ke
 }
 
 fn read(path: &Path, magic: &'static str) -> Result<(String, [u8; 32]), KeyFileError> {
-    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(io)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Mode { path: path.to_owned(), mode });
-    }
-    let text = std::fs::read_to_string(path).map_err(io)?;
+    private(path)?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
     let form = || KeyFileError::Form { path: path.to_owned(), magic };
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let [found, name, seed] = line.split(' ').collect::<Vec<_>>()[..] else { return Err(form()) };
@@ -83,6 +108,56 @@ pub(crate) fn load(path: &Path, origin: &str) -> Result<NoteSigner, KeyFileError
         return Err(KeyFileError::Origin { path: path.to_owned(), found: name, wanted: origin.to_owned() });
     }
     NoteSigner::new(&name, &seed).map_err(|source| KeyFileError::Name { path: path.to_owned(), source })
+}
+
+/// Where the key lies that the log at `key` is to go on with.
+pub(crate) fn next(key: &Path) -> PathBuf {
+    with(key, ".next")
+}
+
+fn with(key: &Path, ending: &str) -> PathBuf {
+    let mut path = key.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+/// Puts the next key in the place of the key, once the log has signed it in; the old one is kept under another name, which
+/// is given. A crash in between leaves the old key in both places, or the new one in its own, and is gone over again by
+/// whoever opens the log.
+pub(crate) fn exchange(key: &Path, old: &VerifierKey) -> Result<PathBuf, KeyFileError> {
+    let retired = with(key, &format!(".{:08x}.retired", old.id()));
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyFileError::Io { path, source }
+    };
+    let bytes = std::fs::read(key).map_err(io(key))?;
+    match write_secret(&retired, &bytes) {
+        // An earlier try came as far as this.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        done => done.map_err(io(&retired))?,
+    }
+    std::fs::rename(next(key), key).map_err(io(&next(key)))?;
+    sync_dir(key).map_err(io(key))?;
+    Ok(retired)
+}
+
+/// The next key, when the log says that `wanted` signs its next entry and the next key is that one: a rotation whose entry
+/// was written and whose files were not exchanged. They are now.
+pub(crate) fn take_over(
+    key: &Path,
+    origin: &str,
+    wanted: &VerifierKey,
+) -> Result<Option<NoteSigner>, KeyFileError> {
+    if !next(key).exists() {
+        return Ok(None);
+    }
+    let signer = load(&next(key), origin)?;
+    if signer.verifier() != wanted {
+        return Ok(None);
+    }
+    let old = load(key, origin)?;
+    exchange(key, old.verifier())?;
+    Ok(Some(signer))
 }
 
 /// Makes a witness's or an auditor's key.
@@ -115,6 +190,26 @@ mod tests {
         assert!(matches!(create(&path, "a.example/x"), Err(KeyFileError::Io { .. })));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         assert!(matches!(load(&path, "a.example/x"), Err(KeyFileError::Mode { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn the_next_key_takes_over_when_the_log_says_so_whatever_a_crash_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("log.key");
+        let old = create(&key, "a.example/x").unwrap();
+        assert!(take_over(&key, "a.example/x", old.verifier()).unwrap().is_none(), "there is no next one");
+        let new = create(&next(&key), "a.example/x").unwrap();
+        // Not signed in: the log still wants the old one.
+        assert!(take_over(&key, "a.example/x", old.verifier()).unwrap().is_none());
+        assert_eq!(load(&key, "a.example/x").unwrap().verifier(), old.verifier());
+        // As left by a crash after the old one was put away and before the new one was named.
+        let retired = dir.path().join(format!("log.key.{:08x}.retired", old.verifier().id()));
+        std::fs::copy(&key, &retired).unwrap();
+        let taken = take_over(&key, "a.example/x", new.verifier()).unwrap().unwrap();
+        assert_eq!(taken.verifier(), new.verifier());
+        assert_eq!(load(&key, "a.example/x").unwrap().verifier(), new.verifier());
+        assert_eq!(load(&retired, "a.example/x").unwrap().verifier(), old.verifier());
+        assert!(!next(&key).exists());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config, Flows, Manager, Switch};
 use crate::failure::{Failure, fail};
+use crate::keys;
 use isoledger_collectors::declared_file::DeclaredFile;
 use isoledger_collectors::dialect::{ConsoleSettings, Reach, WebSettings};
 use isoledger_collectors::hil::{self, Hil};
@@ -97,7 +98,9 @@ fn tls(config: &Config, keys: &config::Tls) -> Result<TlsFiles, Failure> {
         ca: config.at(&keys.ca),
         client: match (&keys.certificate, &keys.key) {
             (None, None) => None,
-            (Some(c), Some(k)) => Some(ClientFiles { certificate: config.at(c), key: config.at(k) }),
+            (Some(c), Some(k)) => {
+                Some(ClientFiles { certificate: config.at(c), key: private(config, "tls.key", k)? })
+            }
             _ => return fail("tls.certificate and tls.key go together"),
         },
         server_name: keys.server_name.clone(),
@@ -129,13 +132,61 @@ fn pem(config: &Config, key: &str, path: Option<&Path>) -> Result<Option<Vec<u8>
     read.map(Some).map_err(|e| Failure(format!("{key}: {}: {e}", path.display())))
 }
 
+/// A private key's file, which only its owner may read. One that is not there is the reader's to name.
+fn private(config: &Config, key: &str, path: &Path) -> Result<PathBuf, Failure> {
+    let path = config.at(path);
+    match keys::private(&path) {
+        Err(e @ keys::KeyFileError::Mode { .. }) => Err(Failure(format!("{key}: {e}"))),
+        _ => Ok(path),
+    }
+}
+
+/// Every file that the configuration names and that holds a secret, by its key.
+pub(crate) fn secret_files(config: &Config) -> Vec<(String, PathBuf)> {
+    let mut out = vec![("log.key".to_owned(), Some(&config.log.key))];
+    out.push(("http.token-file".into(), config.http.token_file.as_ref()));
+    let of_tls = |tls: &'_ Option<config::Tls>| tls.as_ref().and_then(|t| t.key.clone());
+    let mut keys: Vec<(String, Option<PathBuf>)> = Vec::new();
+    match &config.manager {
+        Manager::Hil(hil) => out.push(("manager.password-file".into(), hil.password_file.as_ref())),
+        Manager::HilDatabase(database) => {
+            out.push(("manager.password-file".into(), database.password_file.as_ref()));
+            keys.push(("manager.tls.key".into(), of_tls(&database.tls)));
+        }
+        Manager::DeclaredFile(_) => {}
+    }
+    for (name, switch) in &config.switches {
+        let at = |key: &str| format!("switches.{name}.{key}");
+        let ssh = match switch {
+            Switch::OpenVswitch(keys_of) => {
+                keys.push((at("tls.key"), of_tls(&keys_of.tls)));
+                keys_of.ssh.as_ref()
+            }
+            Switch::Console(_, keys_of) => {
+                out.push((at("enable-password-file"), keys_of.enable_password_file.as_ref()));
+                Some(&keys_of.ssh)
+            }
+            Switch::Web(_, keys_of) => {
+                out.push((at("password-file"), keys_of.password_file.as_ref()));
+                None
+            }
+        };
+        if let Some(ssh) = ssh {
+            out.push((at("ssh.key"), ssh.key.as_ref()));
+            out.push((at("ssh.password-file"), ssh.password_file.as_ref()));
+        }
+    }
+    let named = out.into_iter().map(|(key, path)| (key, path.cloned())).chain(keys);
+    named.filter_map(|(key, path)| Some((key, config.at(&path?)))).collect()
+}
+
 fn duration(span: Span) -> Duration {
     Duration::from_millis(span.millis())
 }
 
 fn ssh(config: &Config, keys: &config::Ssh) -> Result<SshTarget, Failure> {
     let login = match (&keys.key, &keys.password_file) {
-        (Some(key), None) => SshLogin::Key { private: config.at(key), passphrase: None },
+        (Some(key), None) => SshLogin::Key { private: private(config, "ssh.key", key)?, passphrase: None },
         (None, Some(file)) => SshLogin::Password(Secret::from_file(&config.at(file))?),
         _ => return Err(Failure("ssh needs `key` or `password-file`, one of them".into())),
     };

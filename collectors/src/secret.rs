@@ -1,6 +1,9 @@
 //! Passwords and passphrases, kept out of evidence, logs and errors.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The longest secret accepted, in bytes: far above any password, far below a mistaken file.
@@ -20,6 +23,16 @@ pub enum SecretError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// Others than its owner may read the file.
+    #[error(
+        "the secret file {path} has mode {mode:04o}, so others may read it; make it yours alone with: chmod 600 {path}"
+    )]
+    Mode {
+        /// The file.
+        path: String,
+        /// Its permissions.
+        mode: u32,
     },
     /// The file is larger than any secret.
     #[error("the secret file {path} has {found} bytes; at most {MAX_SECRET} are read. Is it the right file?")]
@@ -49,15 +62,22 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The content of a file, without one line end at its end.
+    /// The content of a file that only its owner may read, without one line end at its end.
     pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
         let name = path.display().to_string();
         let unreadable = |source| SecretError::Unreadable { path: name.clone(), source };
-        let found = std::fs::metadata(path).map_err(unreadable)?.len();
+        // What is asked about and what is read is one file, whatever becomes of its name in between.
+        let file = File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        let (mode, found) = (about.mode() & 0o7777, about.len());
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Mode { path: name, mode });
+        }
         if found > MAX_SECRET {
             return Err(SecretError::TooLarge { path: name, found });
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut text = String::new();
+        file.take(MAX_SECRET).read_to_string(&mut text).map_err(unreadable)?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Secret::nonempty(text.strip_suffix('\r').unwrap_or(text), name)
     }
@@ -87,6 +107,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_secret_never_prints_itself() {
@@ -94,9 +115,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_may_read_is_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "hunter2").unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o660, 0o644, 0o610] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let e = Secret::from_file(&path).unwrap_err();
+            assert!(matches!(e, SecretError::Mode { mode: found, .. } if found == mode), "{e}");
+            let said = e.to_string();
+            assert!(said.contains(&format!("{mode:04o}")) && said.contains("chmod 600"), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(Secret::from_file(&path).unwrap().expose(), "hunter2");
+        }
+    }
+
+    #[test]
     fn one_line_end_is_dropped_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         for (content, want) in [("a b\n", "a b"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a", " a")] {
             std::fs::write(&path, content).unwrap();
             assert_eq!(Secret::from_file(&path).unwrap().expose(), want);

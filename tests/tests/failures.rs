@@ -189,7 +189,7 @@ async fn a_bad_configuration_is_named_with_what_is_allowed() {
     let key = site.path("log.key");
     let text = std::fs::read_to_string(&key).unwrap();
     for (content, mode, said) in [
-        (text.as_str(), 0o644, &["mode 0644", "others may read the log's key", "chmod 600"][..]),
+        (text.as_str(), 0o644, &["mode 0644", "others may read it", "chmod 600"][..]),
         (text.as_str(), 0o640, &["mode 0640", "chmod 600"]),
         (&text[..text.len() / 2], 0o600, &["is not a key file"]),
         ("", 0o600, &["is not a key file"]),

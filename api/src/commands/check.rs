@@ -157,6 +157,24 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Ending, Failur
     };
     let key = keys::load(&config.key(), &config.log.origin);
     item("key".into(), key.map(|k| k.verifier().to_string()).map_err(|e| e.to_string()));
+    // Whoever else may read one of these can log in as us, so nothing is read with them until that is mended.
+    let open: Vec<(String, String)> = sources::secret_files(config)
+        .into_iter()
+        .filter(|(key, _)| key != "log.key")
+        .filter_map(|(key, path)| match keys::private(&path) {
+            Err(e @ keys::KeyFileError::Mode { .. }) => Some((key, e.to_string())),
+            _ => None,
+        })
+        .collect();
+    if !open.is_empty() {
+        for (key, why) in open {
+            item(key, Err(why));
+        }
+        if as_json {
+            render::json(&json!({ "ok": good, "checks": items }));
+        }
+        return Ok(Ending::Amiss);
+    }
     let scope = app::scope(config);
     item(
         "scope".into(),
