@@ -377,6 +377,15 @@ impl Answers {
             Some(s) => s.clone(),
             None => Arc::new(crate::keys::load(&self.key, self.log.origin())?),
         };
+        // What a retired key signs is nobody's word any more; whoever checks it would say so, and call it forged.
+        if self.log.keys().last().is_some_and(|(_, key)| key != signer.verifier()) {
+            return fail(format!(
+                "{} holds the key {}, which does not sign this log any more: a rotation was interrupted, or this is \
+                 another copy of the key. `isoledger key rotate` finishes what was begun",
+                self.key.display(),
+                signer.verifier()
+            ));
+        }
         let request = attest::Request {
             network: wish.network.clone(),
             project: wish.project.clone(),

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Pace};
 use crate::failure::{Failure, fail};
 use crate::scopefile;
 use crate::sources::{self, Sources};
-use crate::witnesses::Witnesses;
+use crate::witnesses::{Floor, Witnesses};
 use crate::{answers, keys, log};
 use isoledger_collectors::{Clock, Stopwatch, declared_file};
 use isoledger_core::Digest;
@@ -62,18 +62,31 @@ pub(crate) fn scope(config: &Config) -> Result<Scope, Failure> {
 
 /// Opens the log for writing, or begins it.
 ///
-/// `at_least` is the size that witnesses have seen, from [`Witnesses::floor`]; a shorter log is an older copy.
+/// `floor` is what witnesses have seen, from [`Witnesses::floor`]; a shorter log is an older copy.
 pub(crate) fn ledger(
     config: &Config,
     clock: &Stopwatch,
-    at_least: u64,
+    floor: Floor,
 ) -> Result<(Ledger, Arc<NoteSigner>), Failure> {
-    let signer = Arc::new(keys::load(&config.key(), &config.log.origin)?);
+    let mut signer = Arc::new(keys::load(&config.key(), &config.log.origin)?);
     let dir = config.data();
-    let mut progress = |p| tracing::info!("opening the log: {p:?}");
-    let options = OpenOptions { at_least, progress: Some(&mut progress), ..OpenOptions::at(clock.now()) };
+    let open = |signer: &Arc<NoteSigner>| {
+        let mut progress = |p| tracing::info!("opening the log: {p:?}");
+        let Floor { size: at_least, agreed } = floor;
+        let usual = OpenOptions::at(clock.now());
+        let options = OpenOptions { at_least, agreed, progress: Some(&mut progress), ..usual };
+        Ledger::open(&dir, signer.clone(), options)
+    };
+    let mut opened = open(&signer);
+    if let Err(OpenError::WrongKey { wanted, .. }) = &opened
+        && let Some(next) = keys::take_over(&config.key(), &config.log.origin, wanted)?
+    {
+        tracing::warn!(key = %wanted, "the log was given another key and its file had not taken its place; it has now");
+        signer = Arc::new(next);
+        opened = open(&signer);
+    }
     let begun = config.key().with_extension("begun");
-    match Ledger::open(&dir, signer.clone(), options) {
+    match opened {
         Ok((ledger, report)) => {
             tell(&report);
             mark(&begun, &ledger)?;
@@ -129,6 +142,9 @@ fn tell(report: &OpenReport) {
     if let Some(seq) = report.recovered {
         tracing::warn!(seq, "the journal had a torn tail; it was cut off and that is recorded");
     }
+    if let Some(seq) = report.restored {
+        tracing::warn!(seq, "the log was restored and goes on; that is recorded");
+    }
 }
 
 /// An engine that continues where the log ends, with the scope file in force. The witnesses are asked first.
@@ -140,8 +156,8 @@ pub(crate) async fn engine(
     // Everything that can be wrong is looked at before the log is touched: nothing half-written.
     let scope = Arc::new(scope(config)?);
     let sources: Sources = sources::sources(config)?;
-    let at_least = witnesses.floor().await?;
-    let (ledger, signer) = ledger(config, &clock, at_least)?;
+    let floor = witnesses.floor().await?;
+    let (ledger, signer) = ledger(config, &clock, floor)?;
     let view = ledger.view();
     let size = view.size()?;
     let mut cache = Snapshots::with_capacity(1);

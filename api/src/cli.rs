@@ -87,6 +87,18 @@ pub(crate) enum Command {
     /// Write the public log as plain files that any web server can serve.
     #[command(after_help = "Example:\n  isoledger export --out /srv/www/log")]
     Export(Export),
+    /// Copy the log, its configuration and its scope to be restored some day; beside a running service.
+    #[command(after_help = "Example:\n  isoledger backup --out /srv/backup/moc")]
+    Backup(Backup),
+    /// Put a backup in the place of the log. It signs nothing until it is known that nobody has seen more.
+    #[command(after_help = "Example:\n  isoledger restore --from /srv/backup/moc")]
+    Restore(Restore),
+    /// Copy the log to be read elsewhere, or let an earlier clone grow. A clone never signs.
+    #[command(after_help = "Example:\n  isoledger clone --out /srv/clone/moc")]
+    Clone(CloneTo),
+    /// Show the log's keys, and have it go on with another one.
+    #[command(subcommand, after_help = "Example:\n  isoledger key prepare\n  isoledger key rotate")]
+    Key(Key),
     /// Be a witness for others' logs: cosign their checkpoints, and never two histories.
     #[command(
         args_conflicts_with_subcommands = true,
@@ -195,6 +207,53 @@ pub(crate) struct Audit {
     /// Where to write the cosigned checkpoint; where the service picks it up (DATA/cosignatures) unless given.
     #[arg(long, value_name = "FILE", requires = "cosign")]
     pub(crate) cosigned: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// A new or empty directory, or an earlier backup of this log, which grows.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Put the signing key in too. Whoever reads the backup can then sign as this log.
+    #[arg(long)]
+    pub(crate) with_key: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup. The configured data directory must hold no log.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// Where no required witness can say so: how many entries of this log the largest checkpoint has that anybody ever
+    /// saw. The log then goes on, and says in an entry that it does so on this word.
+    #[arg(long, value_name = "ENTRIES")]
+    pub(crate) i_know_nobody_has_more_than: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CloneTo {
+    /// A new or empty directory, or an earlier clone of this log, which grows.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The data directory to copy; the configuration's unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Show which key signed from which entry on, and the next one if it was made.
+    #[command(after_help = "Example:\n  isoledger key show")]
+    Show,
+    /// Print the log's keys as its own signed records, for tenants who pinned an older one: `isoverify --keys FILE`.
+    #[command(after_help = "Example:\n  isoledger key history > moc.keys")]
+    History,
+    /// Make the next key, which signs nothing yet, so that witnesses and tenants can be told of it before it does.
+    #[command(after_help = "Example:\n  isoledger key prepare")]
+    Prepare,
+    /// Have the old key sign the next one in, and go on with that. The service must not run.
+    #[command(after_help = "Example:\n  isoledger key rotate")]
+    Rotate,
 }
 
 #[derive(Debug, Args)]

@@ -178,6 +178,15 @@ impl Answer {
     }
 }
 
+/// What the witnesses have seen of this log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Floor {
+    /// The largest size that any of them has seen.
+    pub(crate) size: u64,
+    /// Whether there is one that is required, and all that are have said so.
+    pub(crate) agreed: bool,
+}
+
 /// A size, and who cosigned it when.
 type Newest = (u64, Vec<(String, Timestamp)>);
 
@@ -259,9 +268,9 @@ impl Witnesses {
     ///
     /// # Errors
     /// A sentence, when a required witness does not say (unless `witness.fail-open`), or any contradicts what is here.
-    pub(crate) async fn floor(self: &Arc<Self>) -> Result<u64, Failure> {
+    pub(crate) async fn floor(self: &Arc<Self>) -> Result<Floor, Failure> {
         if self.asked.is_empty() {
-            return Ok(0);
+            return Ok(Floor::default());
         }
         let last = self.signed_last()?;
         let mut tasks = JoinSet::new();
@@ -276,12 +285,12 @@ impl Witnesses {
                 (i, seen)
             });
         }
-        let mut floor = 0;
+        let mut floor = Floor { size: 0, agreed: self.asked.iter().any(Asked::required) };
         while let Some(done) = tasks.join_next().await {
             let (i, seen) = done.map_err(|e| Failure(format!("asking the witnesses failed: {e}")))?;
             let asked = &self.asked[i];
             match seen {
-                Ok(size) => floor = floor.max(size),
+                Ok(size) => floor.size = floor.size.max(size),
                 Err(e) if e.is_alarm() => {
                     return fail(format!(
                         "witness {}: {e}. Nothing was signed. Is this a restored backup or a clone? \
@@ -293,6 +302,7 @@ impl Witnesses {
                     tracing::warn!(witness = asked.names(), error = %e, "a witness that is not required does not answer");
                 }
                 Err(e) if self.fail_open => {
+                    floor.agreed = false;
                     tracing::warn!(
                         witness = asked.names(),
                         error = %e,

@@ -141,7 +141,11 @@ pub fn tile_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     decode_tile(bytes, WIDTH as u16).ok()
 }
 
-/// Whether a checkpoint note has more signature lines than the log's own.
+/// Whether a checkpoint note has signature lines of others than the log. The log's own may be two, where it changed its
+/// key; they have one name.
 pub fn is_cosigned(note: &[u8]) -> bool {
-    note.split(|b| *b == b'\n').filter(|line| line.starts_with("\u{2014} ".as_bytes())).count() > 1
+    let lines = note.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix("\u{2014} ".as_bytes()));
+    let mut names = lines.filter_map(|line| line.split(|b| *b == b' ').next());
+    let first = names.next();
+    names.any(|name| Some(name) != first)
 }

@@ -5,6 +5,7 @@
 //! high-water      how far this log was vouched for
 //! journal/        the truth                      0700: it holds evidence and openings
 //! checkpoint      the newest checkpoint note, for readers beside the service; signed anew when lost
+//! copy            in a backup, a clone or a restored log: what it is, and so whether anything may be signed here
 //! cosignatures/   checkpoints that auditors cosigned, laid here for the service; renamed when taken or refused
 //! forks/          what a witness and this log said when they contradicted each other, until a person moves it away
 //! index/          sled; may be deleted while the service is stopped
@@ -35,6 +36,11 @@ pub fn journal(dir: &Path) -> PathBuf {
 /// The published checkpoint.
 pub fn checkpoint(dir: &Path) -> PathBuf {
     dir.join("checkpoint")
+}
+
+/// What kind of copy this is, if it is one.
+pub fn copy(dir: &Path) -> PathBuf {
+    dir.join("copy")
 }
 
 /// The index directory.

@@ -11,6 +11,7 @@
 //! - [`Ledger`]: one log, its one writer. [`Ledger::append`] is the commit; [`sequence`] has it on one page.
 //! - [`View`]: reading an open log from any thread. [`LogReader`]: reading a log from its journal, beside the service
 //!   or from a copy. Both answer [`ReadLog`]: entries, content, tiles, inclusion, consistency and range proofs.
+//! - [`backup`]: copies of a log, made beside its writer, that sign nothing until it is known that nobody has seen more.
 //! - [`witness`]: the memory of a witness, which watches logs that need not be ours.
 //! - [`mod@audit`]: the whole log recomputed by the verifier's own functions. [`mod@export`]: the public log as plain files;
 //!   [`public`] reads them again, as a stranger would, for the same audit.
@@ -26,6 +27,7 @@
 
 pub mod attest;
 pub mod audit;
+pub mod backup;
 pub mod batch;
 pub mod bundle;
 pub mod damage;

@@ -1,6 +1,7 @@
 //! A log that can be written: opening with recovery, and reading while it is written. Writing itself is
 //! [`crate::sequence`].
 
+use crate::backup::{CopyError, CopyMark};
 use crate::batch::Stored;
 use crate::disk::{Disk, RealDisk};
 use crate::edge::{Edge, WIDTH, full_tiles, is_cosigned, tile_hashes};
@@ -67,6 +68,29 @@ pub enum OpenError {
         /// Entries seen.
         seen: u64,
     },
+    /// It is a copy that was made to be kept or read.
+    #[error(
+        "{path} holds a copy of the log, marked {:?}: nothing is signed in a copy. Name the log's own directory; `isoledger restore` puts a backup in its place", mark.word()
+    )]
+    Copy {
+        /// The data directory.
+        path: PathBuf,
+        /// What it is.
+        mark: CopyMark,
+    },
+    /// It was restored, and nobody has said that no more was seen of it.
+    #[error(
+        "{path} was restored from a backup of {size} entries. If anybody has seen more of this log, going on would sign a second history. With a required witness that answers this is found out by itself; without, find the largest checkpoint that anybody has, and say so: isoledger restore --i-know-nobody-has-more-than ENTRIES"
+    )]
+    Restored {
+        /// The data directory.
+        path: PathBuf,
+        /// Entries here.
+        size: u64,
+    },
+    /// What kind of copy it is cannot be read or changed.
+    #[error(transparent)]
+    CopyMark(#[from] CopyError),
     /// Making it was interrupted; nothing was ever published.
     #[error(
         "{path} holds a log whose creation was interrupted; nothing of it was ever published. Create it again"
@@ -135,6 +159,9 @@ pub struct OpenOptions<'p> {
     /// The size someone outside has seen signed, a witness for one: a shorter log is a restored backup or a clone and
     /// is not opened for writing. 0 when nobody was asked.
     pub at_least: u64,
+    /// Whether whoever has to be asked was asked and said so: a restored log is opened only then, or when a person
+    /// vouched for it.
+    pub agreed: bool,
     /// Size at which a journal segment is closed, in bytes.
     pub segment_bytes: u64,
     /// Told from time to time what is being done.
@@ -144,7 +171,7 @@ pub struct OpenOptions<'p> {
 impl OpenOptions<'_> {
     /// The usual ones.
     pub fn at(now: Timestamp) -> OpenOptions<'static> {
-        OpenOptions { now, at_least: 0, segment_bytes: SEGMENT_BYTES, progress: None }
+        OpenOptions { now, at_least: 0, agreed: false, segment_bytes: SEGMENT_BYTES, progress: None }
     }
 }
 
@@ -182,6 +209,8 @@ pub struct OpenReport {
     pub torn: Option<TornTail>,
     /// `seq` of the `log-recovered` entry, when one was written.
     pub recovered: Option<u64>,
+    /// `seq` of the entry that says that the log was restored, when one was written.
+    pub restored: Option<u64>,
 }
 
 /// Where the store comes from, and where it goes when it is no good.
@@ -416,7 +445,14 @@ impl Ledger {
         mut options: OpenOptions<'_>,
     ) -> Result<(Ledger, OpenReport), OpenError> {
         let Ground { disk, dir, lock, source } = ground;
+        let copy = CopyMark::read(&disk, dir)?;
+        if let Some(mark @ (CopyMark::Backup | CopyMark::Clone | CopyMark::Unknown)) = copy {
+            return Err(OpenError::Copy { path: dir.to_owned(), mark });
+        }
         let mark = HighWater::read(&disk, &layout::high_water(dir))?;
+        if copy == Some(CopyMark::Restored) && !options.agreed {
+            return Err(OpenError::Restored { path: dir.to_owned(), size: mark.head.size });
+        }
 
         // The index first, because it says where replay begins; then the journal, all of it, which is the judge.
         let found = open_index(source)?.and_then(|store| match store.applied() {
@@ -542,10 +578,39 @@ impl Ledger {
         };
         ledger.write_checkpoint_file();
         let recovered = ledger.record_torn_tails(options.now, torn.is_some())?;
+        let restored = match copy {
+            None => None,
+            Some(_) => Some(ledger.record_restored(options.now, options.agreed)?),
+        };
         let head = ledger.view.now().published.head;
-        let report =
-            OpenReport { size: head.size, root: head.root, index: state, unacknowledged, torn, recovered };
+        let report = OpenReport {
+            size: head.size,
+            root: head.root,
+            index: state,
+            unacknowledged,
+            torn,
+            recovered,
+            restored,
+        };
         Ok((ledger, report))
+    }
+
+    /// Writes `log-recovered` for a log that was restored, and on whose word it goes on.
+    fn record_restored(&mut self, now: Timestamp, agreed: bool) -> Result<u64, OpenError> {
+        let reason = if agreed { "restored" } else { "restored-unwitnessed" };
+        let seq = self.record_recovered(now, reason)?;
+        // A crash before this has the next start say it once more, which is true twice over.
+        CopyMark::remove(&self.view.0.disk, &self.view.0.dir)?;
+        Ok(seq)
+    }
+
+    fn record_recovered(&mut self, now: Timestamp, reason: &str) -> Result<u64, OpenError> {
+        let size = self.view.now().published.head.size;
+        // The clock may stand before the last entry; this entry must not.
+        let time = self.chain.head().map_or(now, |(_, last)| last.max(now));
+        let body = Body::LogRecovered { reason: reason.to_owned(), size };
+        self.sequence(vec![Pending { time, body, opening: None, content: Vec::new() }]).map_err(Box::new)?;
+        Ok(size)
     }
 
     /// Writes `log-recovered` for tails that were cut off now or, if the program ended before it could say so, earlier.
@@ -561,11 +626,7 @@ impl Ledger {
         if pending.is_empty() && !cut {
             return Ok(None);
         }
-        let size = self.view.now().published.head.size;
-        // The clock may stand before the last entry; this entry must not.
-        let time = self.chain.head().map_or(now, |(_, last)| last.max(now));
-        let body = Body::LogRecovered { reason: "torn-tail".to_owned(), size };
-        self.sequence(vec![Pending { time, body, opening: None, content: Vec::new() }]).map_err(Box::new)?;
+        let size = self.record_recovered(now, "torn-tail")?;
         for name in pending {
             let to = format!("{}.{size}.recorded", name.trim_end_matches(PENDING));
             // When this fails the next start records the tail once more, which is true twice over.

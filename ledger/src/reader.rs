@@ -333,8 +333,15 @@ impl ReadLog for LogReader {
         let look = || layout::read_small(&self.disk, &path, crate::batch::MAX_NOTE).ok();
         let file = (0..3).find_map(|_| look().and_then(|note| self.believed(&note)));
         let archived = self.archived.as_ref().and_then(|note| self.believed(note));
-        let newest = [file, archived].into_iter().flatten();
-        let Some(checkpoint) = newest.max_by_key(|c| c.unverified().size) else {
+        // Of one size, the one that the key in force has signed, which at a rotation only the later one has; then the one
+        // that more have signed.
+        let weight = |c: &SignedCheckpoint| {
+            let size = c.unverified().size;
+            let in_force = self.facts.key_at(size).is_some_and(|key| c.open(key).is_ok());
+            (size, in_force, c.as_bytes().iter().filter(|b| **b == b'\n').count())
+        };
+        let newest = [archived, file].into_iter().flatten();
+        let Some(checkpoint) = newest.max_by_key(weight) else {
             return Err(ReadError::NoCheckpoint { path: self.dir.clone() });
         };
         let head = Head { size: checkpoint.unverified().size, root: checkpoint.unverified().root };

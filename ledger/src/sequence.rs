@@ -197,7 +197,10 @@ pub enum CommitError {
 }
 
 // A checkpoint with the signature lines of `kept` that it lacks: both are of one size and root.
-fn merged(checkpoint: &SignedCheckpoint, kept: &SignedCheckpoint) -> Result<SignedCheckpoint, CheckpointError> {
+fn merged(
+    checkpoint: &SignedCheckpoint,
+    kept: &SignedCheckpoint,
+) -> Result<SignedCheckpoint, CheckpointError> {
     let new = Note::parse(checkpoint.as_bytes())?;
     let lacks = |l: &&SignatureLine| !new.signatures().iter().any(|n| (&n.name, n.id) == (&l.name, l.id));
     let mut out = checkpoint.clone();
@@ -246,14 +249,20 @@ impl Ledger {
     }
 
     /// Lets the log go on with another key: appends `key-rotated`, signed by the old key, and archives the last
-    /// checkpoint of the old key before the new one signs anything.
+    /// checkpoint of the old key before the new one signs anything. The checkpoint that is published then has the lines
+    /// of both, so that whoever knows only one of them can follow.
+    ///
+    /// # Errors
+    /// [`AppendError`]; when it is not fatal and the log's key is still the old one, nothing happened.
     pub fn rotate(&mut self, new: Arc<NoteSigner>, time: Timestamp) -> Result<Sequenced, AppendError> {
         let key = new.verifier().clone();
-        let known = self.keys().iter().any(|(_, k)| *k == key);
+        // A key that was retired does not come back: what it signed in between would be the log's again.
+        let known = self.keys().iter().any(|(_, k)| k.public() == key.public());
         if key.name() != self.origin() || key.kind() != KeyKind::Note || known {
             return Err(AppendError::NewKey { origin: self.origin().to_owned(), key: Box::new(key) });
         }
         let body = Body::KeyRotated { key: key.to_string() };
+        // A crash after this leaves a log whose next entry is the new key's; it opens with that key and no other.
         let done = self.sequence(vec![Pending { time, body, opening: None, content: Vec::new() }])?;
         let mut now = (*self.view.now()).clone();
         now.keys.push((now.published.head.size, key));
@@ -262,6 +271,14 @@ impl Ledger {
             self.archive(size, note)?;
         }
         self.signer = new;
+        let now = self.view.now();
+        let old = &now.published.checkpoint;
+        let both = SignedCheckpoint::sign(old.unverified().clone(), &self.signer)?;
+        let checkpoint = merged(old, &both)?;
+        self.unarchived = Some((now.published.head.size, checkpoint.as_bytes().to_vec()));
+        let published = Published { checkpoint, ..now.published.clone() };
+        self.publish(Now { published, ..(*now).clone() });
+        self.write_checkpoint_file();
         // One entry was given.
         done.into_iter().next().ok_or(AppendError::Batch { entries: 0, bytes: 0 })
     }

@@ -13,6 +13,7 @@ use crate::{Options, Outcome, Report, verify};
 use clap::{Args, Parser, Subcommand};
 use isoledger_core::attestation::MAX_ATTESTATION;
 use isoledger_core::evidence::MAX_EVIDENCE;
+use isoledger_core::history::{KeyHistory, MAX_HISTORY};
 use isoledger_core::note::VerifierKey;
 use isoledger_core::policy::{self, MAX_POLICY, Policy};
 use isoledger_core::time::{Span, Timestamp};
@@ -67,6 +68,9 @@ struct VerifyArgs {
     /// The evidence; by default X.evidence.json beside X.attestation.json
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
+    /// The log's keys, as `isoledger key history` prints them: those that a key of the policy signed in count as well
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// The range must begin here: 2026-03-01, 2026-03-01T00:00:00Z or with three decimals
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Timestamp>,
@@ -230,7 +234,12 @@ fn check(args: &VerifyArgs, now: Timestamp, out: &mut dyn Write) -> Result<u8, T
     if args.evidence.is_some() && args.attestations.len() > 1 {
         return Err(usage("--evidence goes with one attestation"));
     }
-    let policy = read_policy(policy)?;
+    let mut policy = read_policy(policy)?;
+    if let Some(path) = &args.keys {
+        let said = |e: &dyn std::fmt::Display| usage(format!("{}: {e}", path.display()));
+        let history = KeyHistory::parse(&read(path, MAX_HISTORY)?).map_err(|e| said(&e))?;
+        policy.follow(&history).map_err(|e| said(&e))?;
+    }
     let options =
         Options { from: args.from, to: args.to, nonce: args.nonce.clone(), fresh: args.fresh.then_some(now) };
     let mut worst = 0;

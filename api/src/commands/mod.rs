@@ -2,8 +2,10 @@
 
 pub(crate) mod ask;
 pub(crate) mod audit;
+mod backup;
 mod check;
 pub(crate) mod init;
+mod key;
 mod poll;
 mod rebuild;
 mod replay;
@@ -33,6 +35,10 @@ pub(crate) fn run(cli: Cli) -> Result<Ending, Failure> {
         Command::Audit(args) => audit::run(&global.config, &args, global.json),
         Command::Replay(args) => replay::run(&config()?, &args, global.json),
         Command::Export(args) => audit::export(&config()?, &args, global.json),
+        Command::Backup(args) => backup::backup(&config()?, &global.config, &args, global.json),
+        Command::Restore(args) => backup::restore(&config()?, &args, global.json),
+        Command::Clone(args) => backup::clone(&global.config, &args, global.json),
+        Command::Key(what) => runtime()?.block_on(key::run(&config()?, what, global.json)),
         Command::Witness(args) => match args.command {
             Some(WitnessCommand::Init(args)) => witness::init(&args, global.json),
             None => runtime()?.block_on(witness::run(&args.run, global.json)),

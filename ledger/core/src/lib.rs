@@ -25,6 +25,7 @@ pub mod content;
 pub mod dsse;
 pub mod evidence;
 pub mod hash;
+pub mod history;
 pub mod json;
 pub mod judge;
 pub mod lease;

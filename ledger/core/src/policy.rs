@@ -24,6 +24,7 @@
 //! Grammar, defaults and limits: docs/formats/policy.md. After <https://c2sp.org/tlog-policy>.
 
 use crate::hash::Digest;
+use crate::history::KeyHistory;
 use crate::model::{BypassClass, PortId};
 use crate::note::{KeyError, KeyKind, VerifierKey};
 use crate::time::{Span, Timestamp};
@@ -58,6 +59,31 @@ pub struct Policy {
     fresh_within: Span,
     unpinned: bool,
     stanzas: Vec<Stanza>,
+}
+
+/// Why a log's keys do not follow from a policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// Nobody the policy knows signed any of them in.
+    #[error(
+        "none of the keys of {origin} in that file is on a `log` line of the policy, so none of them follows"
+    )]
+    Unknown {
+        /// The log of the file.
+        origin: String,
+    },
+    /// A witness's or auditor's key: a log is not its own witness.
+    #[error("the log went on with {key}, which is a cosigner of the policy: a log is not its own witness")]
+    Cosigner {
+        /// The key.
+        key: String,
+    },
+    /// More than a policy may have.
+    #[error("the policy would have {found} log keys; at most {MAX_EACH} are allowed. Pin a newer one")]
+    TooMany {
+        /// How many.
+        found: usize,
+    },
 }
 
 /// A log whose signatures count.
@@ -192,6 +218,28 @@ impl Policy {
             reader.line(line, text).map_err(|fault| PolicyError::Line { line, fault })?;
         }
         reader.finish(Digest::of(bytes))
+    }
+
+    /// Counts the keys that a log signed in after one of this policy's, as if each had a `log` line; how many there are.
+    ///
+    /// # Errors
+    /// None of the history's keys is on a `log` line; one of the new ones stands on another kind of line; too many.
+    pub fn follow(&mut self, history: &KeyHistory) -> Result<usize, FollowError> {
+        let origin = history.keys().first().map(|(_, key)| key.name().to_owned()).unwrap_or_default();
+        let after = history.after(self.logs.iter().map(|l| &l.key)).ok_or(FollowError::Unknown { origin })?;
+        let mut new = Vec::new();
+        for (_, key) in after.iter().filter(|(_, key)| !self.logs.iter().any(|l| l.key == *key)) {
+            if self.cosigners.iter().any(|c| c.key.public() == key.public()) {
+                return Err(FollowError::Cosigner { key: key.to_string() });
+            }
+            new.push(Log { key: key.clone(), url: None });
+        }
+        if self.logs.len() + new.len() > MAX_EACH {
+            return Err(FollowError::TooMany { found: self.logs.len() + new.len() });
+        }
+        let count = new.len();
+        self.logs.extend(new);
+        Ok(count)
     }
 
     /// BLAKE3 of the file: two policies with one digest are the same file.

@@ -1,11 +1,18 @@
 //! Appending: what is refused, and that a refusal leaves the log as it was.
 
 use crate::common::*;
-use isoledger_core::Digest;
+use isoledger_core::checkpoint::SignedCheckpoint;
 use isoledger_core::note::NoteSigner;
 use isoledger_core::record::{Body, MAX_ENTRY};
+use isoledger_core::{Digest, Timestamp};
+use isoledger_ledger::audit::EntryFault;
+use isoledger_ledger::backup::{self, CopyMark};
 use isoledger_ledger::batch::MAX_BATCH_ENTRIES;
-use isoledger_ledger::{AppendError, Ledger, OpenError, OpenOptions, Pending, ReadLog};
+use isoledger_ledger::disk::RealDisk;
+use isoledger_ledger::{
+    AppendError, AuditError, AuditOptions, Ledger, LogReader, OpenError, OpenOptions, Pending, ReadLog, View,
+    check_log,
+};
 use std::sync::Arc;
 
 fn plain(ms: u64, body: Body) -> Pending {
@@ -114,6 +121,182 @@ fn a_key_is_rotated_by_an_entry_of_the_old_one() {
     let batch = polls(&ledger, 1);
     ledger.append(batch).unwrap();
     audit_both(&ledger, dir.path());
+}
+
+#[test]
+fn a_log_with_two_rotations_audits_from_any_of_its_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = create(dir.path());
+    let keys = [7, 8, 9].map(|n| Arc::new(NoteSigner::new(ORIGIN, &[n; 32]).unwrap()));
+    for key in &keys[1..] {
+        let batch = polls(&ledger, 2);
+        ledger.append(batch).unwrap();
+        let time = ledger.last_time();
+        ledger.rotate(key.clone(), time).unwrap();
+        // Both have signed the tree that ends in the rotation, and nobody else.
+        let both = ledger.published().unwrap().checkpoint;
+        assert_eq!(keys.iter().filter(|k| both.open(k.verifier()).is_ok()).count(), 2);
+        assert!(ledger.cosigned_sizes(0, ledger.next_seq()).unwrap().is_empty());
+        // A key does not come back.
+        assert!(matches!(ledger.rotate(signer(), time), Err(AppendError::NewKey { .. })));
+        for pin in ledger.keys().iter().map(|(_, key)| key) {
+            let options = AuditOptions { key: Some(pin), content: true, ..AuditOptions::default() };
+            check_log(&ledger.view(), options).unwrap();
+            check_log(&LogReader::open(dir.path()).unwrap(), options).unwrap();
+        }
+    }
+    let stranger = NoteSigner::new(ORIGIN, &[10; 32]).unwrap();
+    let options = AuditOptions { key: Some(stranger.verifier()), ..AuditOptions::default() };
+    assert!(matches!(check_log(&ledger.view(), options), Err(AuditError::Key { .. })));
+}
+
+/// A log in which somebody changed what stands beside one entry, or who signed the newest checkpoint.
+struct Forged<'l> {
+    log: &'l View,
+    /// Who signed which entry instead.
+    entry: Option<(u64, &'l NoteSigner)>,
+    /// Who signed the newest checkpoint instead.
+    head: Option<&'l NoteSigner>,
+}
+
+impl ReadLog for Forged<'_> {
+    fn origin(&self) -> &str {
+        self.log.origin()
+    }
+    fn keys(&self) -> Vec<(u64, isoledger_core::note::VerifierKey)> {
+        self.log.keys()
+    }
+    fn published(&self) -> Result<isoledger_ledger::Published, isoledger_ledger::ReadError> {
+        let mut published = self.log.published()?;
+        if let Some(signer) = self.head {
+            let checkpoint = published.checkpoint.unverified().clone();
+            published.checkpoint = SignedCheckpoint::sign(checkpoint, signer).unwrap();
+        }
+        Ok(published)
+    }
+    fn block(
+        &self,
+        n: u64,
+    ) -> Result<Vec<Arc<isoledger_ledger::batch::Stored>>, isoledger_ledger::ReadError> {
+        let mut block = self.log.block(n)?;
+        if let Some((seq, signer)) = self.entry.filter(|(seq, _)| seq / 256 == n) {
+            let entry = Arc::make_mut(&mut block[(seq % 256) as usize]);
+            let text = std::str::from_utf8(&entry.text).unwrap();
+            entry.signature = signer.sign(text).unwrap().to_string().into_bytes();
+        }
+        Ok(block)
+    }
+    fn tile_hashes(
+        &self,
+        level: u8,
+        n: u64,
+    ) -> Result<Vec<isoledger_core::Hash>, isoledger_ledger::ReadError> {
+        self.log.tile_hashes(level, n)
+    }
+    fn content(&self, digest: &Digest) -> Result<Vec<u8>, isoledger_ledger::ReadError> {
+        self.log.content(digest)
+    }
+    fn seq_at_time(&self, time: Timestamp) -> Result<Option<u64>, isoledger_ledger::ReadError> {
+        self.log.seq_at_time(time)
+    }
+    fn cosigned(
+        &self,
+        from: u64,
+        to: u64,
+        max: usize,
+    ) -> Result<Vec<SignedCheckpoint>, isoledger_ledger::ReadError> {
+        self.log.cosigned(from, to, max)
+    }
+    fn cosigned_sizes(&self, from: u64, to: u64) -> Result<Vec<u64>, isoledger_ledger::ReadError> {
+        self.log.cosigned_sizes(from, to)
+    }
+}
+
+#[test]
+fn a_rotation_that_the_old_key_never_signed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = create(dir.path());
+    let (old, new) = (signer(), Arc::new(NoteSigner::new(ORIGIN, &[8; 32]).unwrap()));
+    let batch = polls(&ledger, 2);
+    ledger.append(batch).unwrap();
+    let rotation = ledger.rotate(new.clone(), at(2500)).unwrap().seq;
+    let view = ledger.view();
+    let audit = |log: &Forged<'_>, key: &NoteSigner| {
+        let options = AuditOptions { key: Some(key.verifier()), content: true, ..AuditOptions::default() };
+        check_log(log, options)
+    };
+    let good = Forged { log: &view, entry: None, head: None };
+    for pin in [&old, &new] {
+        audit(&good, pin).unwrap();
+        // Whoever has the new key alone cannot bring it in.
+        let own = Forged { log: &view, entry: Some((rotation, &new)), head: None };
+        let e = audit(&own, pin).unwrap_err();
+        assert!(
+            matches!(e, AuditError::Entry { seq, fault: EntryFault::Signature(_) } if seq == rotation),
+            "{e}"
+        );
+    }
+    // Whoever has the old key alone can write a history that ends in the new one, and cannot have the new one vouch.
+    let stolen = Forged { log: &view, entry: None, head: Some(&old) };
+    audit(&stolen, &old).unwrap();
+    let e = audit(&stolen, &new).unwrap_err();
+    assert!(matches!(e, AuditError::Checkpoint(_)), "{e}");
+    // And after the rotation the old key has no say over more.
+    let batch = polls(&ledger, 1);
+    ledger.append(batch).unwrap();
+    let view = ledger.view();
+    let late = Forged { log: &view, entry: None, head: Some(&old) };
+    let e = audit(&late, &old).unwrap_err();
+    assert!(matches!(e, AuditError::Checkpoint(_)), "{e}");
+    let last = ledger.next_seq() - 1;
+    let late = Forged { log: &view, entry: Some((last, &old)), head: None };
+    let e = audit(&late, &old).unwrap_err();
+    assert!(matches!(e, AuditError::Entry { seq, .. } if seq == last), "{e}");
+}
+
+#[test]
+fn a_copy_signs_nothing_and_a_restored_log_only_when_it_is_agreed() {
+    let (from, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut ledger = create(from.path());
+    let batch = polls(&ledger, 3);
+    ledger.append(batch).unwrap();
+    let size = ledger.next_seq();
+    let options = |agreed| OpenOptions { agreed, ..OpenOptions::at(at(9000)) };
+    for kind in [CopyMark::Backup, CopyMark::Clone] {
+        let to = dir.path().join(kind.word());
+        let copied = backup::copy(from.path(), &to, kind).unwrap();
+        assert_eq!((copied.head.size, copied.kept), (size, 0));
+        let e = Ledger::open(&to, signer(), options(true)).err().unwrap();
+        assert!(matches!(e, OpenError::Copy { mark, .. } if mark == kind), "{e}");
+    }
+    // A word that is not known, or half of one, is no leave to sign.
+    let to = dir.path().join("clone");
+    for word in ["", "cl", "clone", "later-kind\n", &"x".repeat(100)] {
+        std::fs::write(to.join("copy"), word).unwrap();
+        let e = Ledger::open(&to, signer(), options(true)).err().unwrap();
+        assert!(matches!(e, OpenError::Copy { mark: CopyMark::Unknown, .. }), "{word:?}: {e}");
+    }
+    for (n, (agreed, vouched)) in [(true, false), (true, true), (false, true)].into_iter().enumerate() {
+        let to = dir.path().join(format!("restored-{n}"));
+        backup::copy(&dir.path().join("backup"), &to, CopyMark::Restored).unwrap();
+        let e = Ledger::open(&to, signer(), options(false)).err().unwrap();
+        assert!(matches!(e, OpenError::Restored { size: found, .. } if found == size), "{e}");
+        if vouched {
+            CopyMark::Acknowledged.write(&RealDisk::shared(), &to).unwrap();
+        }
+        let (mut restored, report) = Ledger::open(&to, signer(), options(agreed)).unwrap();
+        assert_eq!(report.restored, Some(size));
+        let reason = match restored.record(size).unwrap().body {
+            Body::LogRecovered { reason, size: whole } if whole == size => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason, if agreed { "restored" } else { "restored-unwitnessed" });
+        let batch = vec![poll(size + 1, 10_000)];
+        restored.append(batch).unwrap();
+        audit_both(&restored, &to);
+        drop(restored);
+        assert_eq!(Ledger::open(&to, signer(), options(false)).unwrap().1.restored, None);
+    }
 }
 
 #[test]
