@@ -119,4 +119,12 @@ async function ed25519() {
   mustBe(isKey(iso.unhex("03".padEnd(64, "0"))), true, "y = 3, which is one");
 }
 
-module.exports = { sha256, blake3, ed25519 };
+// Beyond U+FFFF the order of UTF-8 bytes is not that of UTF-16 units.
+function order() {
+  const texts = ["", "a", "aa", "b", "\u00fc", "\uffee", "\uffeea", "\u{1f600}", "\u{1f600}a", "\u{10ffff}"];
+  texts.forEach((a, i) => texts.forEach((b, k) => {
+    mustBe(Math.sign(iso.compareText(a, b)), Math.sign(Buffer.compare(Buffer.from(a), Buffer.from(b))), `order of ${i} and ${k}`);
+  }));
+}
+
+module.exports = { sha256, blake3, ed25519, order };
