@@ -52,6 +52,10 @@ pub struct SavedPoint {
     pub size: u64,
     /// Root of their tree.
     pub root: Hash,
+    /// Whether each one's own signature was checked.
+    pub signatures: bool,
+    /// Whether openings and content were at hand and checked.
+    pub content: bool,
     /// Entries of which the polls were recomputed from their evidence; at most `size`.
     pub recomputed: u64,
     /// Polls among them that could not be, because their content is archived.

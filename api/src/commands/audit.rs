@@ -13,7 +13,7 @@ use isoledger_core::model::Reader;
 use isoledger_core::note::VerifierKey;
 use isoledger_core::witness::{AddCheckpoint, Watched, origin_hash};
 use isoledger_ledger::audit::{AuditOptions, POINT, SavedPoint, check_log_with};
-use isoledger_ledger::damage::Damage;
+use isoledger_ledger::damage::{Damage, DamageKind};
 use isoledger_ledger::layout;
 use isoledger_ledger::public::{Directory, Fetch, FetchError, PublicLog};
 use isoledger_ledger::read::{Published, ReadLog};
@@ -87,14 +87,18 @@ fn examine<L: ReadLog>(log: &L, how: &How<'_>) -> Result<Value, Failure> {
     let options = AuditOptions { key: how.key, content: how.content, unsigned: !how.signed, resume: earlier };
     let report = match check_log_with(log, options, &mut bar(how.quiet, "checking")) {
         Ok(report) => report,
+        // A server that does not answer has shown nothing, good or bad.
+        Err(e) if !how.content && Damage::from(&e).kind == DamageKind::Unreadable => return fail(e),
         Err(e) => return Ok(wrong("log", (&e).into(), &e)),
     };
     let size = report.head.size;
     let (from, gone) = earlier.map_or((0, 0), |point| (point.recomputed, point.without_content));
+    let signatures = how.signed && earlier.is_none_or(|point| point.signatures);
     let save = |recomputed: u64, without_content: u64| -> Result<(), Failure> {
         let Some((file, _)) = &how.resume else { return Ok(()) };
-        let (origin, root) = (log.origin().to_owned(), report.head.root);
-        let point = SavedPoint { v: POINT, origin, size, root, recomputed, without_content };
+        let (origin, root, content) = (log.origin().to_owned(), report.head.root, how.content);
+        let point =
+            SavedPoint { v: POINT, origin, size, root, signatures, content, recomputed, without_content };
         let text = String::from_utf8(to_canonical(&point)).unwrap_or_default();
         witnesses::lay(file, &text).map_err(|e| Failure(format!("{}: {e}", file.display())))
     };
@@ -120,19 +124,22 @@ fn examine<L: ReadLog>(log: &L, how: &How<'_>) -> Result<Value, Failure> {
         Recomputed::default()
     };
     let mut unchecked = Vec::new();
-    if !how.content {
-        unchecked.push("commitments, evidence, slices and verdicts: the public log holds no content; whoever has the data directory audits them");
-    }
-    if !how.signed {
-        unchecked.push("the signature of each entry: there are no signature bundles; the checkpoint's signature covers them all");
-    }
-    if report.resumed > 0 {
-        unchecked
-            .push("what an earlier audit had found good, again: its entries were read and hashed, no more");
-    }
-    unchecked.push("that the evidence is what the sources said: trusted to the recorder at recording time");
-    unchecked
-        .push("that nobody was told another story: compare checkpoints with others, or require witnesses");
+    let mut not = |when: bool, what: &'static str| unchecked.extend(when.then_some(what));
+    not(
+        !how.content,
+        "commitments, evidence, slices and verdicts: the public log holds no content; whoever has the data directory \
+         audits them",
+    );
+    not(
+        !how.signed,
+        "the signature of each entry: there are no signature bundles; the checkpoint's signature covers them all",
+    );
+    not(
+        report.resumed > 0,
+        "what an earlier audit had found good, again: its entries were read and hashed, no more",
+    );
+    not(true, "that the evidence is what the sources said: trusted to the recorder at recording time");
+    not(true, "that nobody was told another story: compare checkpoints with others, or require witnesses");
     Ok(json!({
         "ok": true,
         "origin": log.origin(),
@@ -158,8 +165,12 @@ fn examine<L: ReadLog>(log: &L, how: &How<'_>) -> Result<Value, Failure> {
     }))
 }
 
-/// The point in a file; `None` when there is no such file yet.
-fn read_point(file: &Path, origin: &str, content: bool) -> Result<Option<SavedPoint>, Failure> {
+/// The point in a file; `None` when there is no such file yet. `(content, signed)`: what this audit has at hand.
+fn read_point(
+    file: &Path,
+    origin: &str,
+    (content, signed): (bool, bool),
+) -> Result<Option<SavedPoint>, Failure> {
     let about = |e: &dyn std::fmt::Display| Failure(format!("{}: {e}", file.display()));
     let mut bytes = Vec::new();
     match std::fs::File::open(file) {
@@ -180,13 +191,14 @@ fn read_point(file: &Path, origin: &str, content: bool) -> Result<Option<SavedPo
     if point.recomputed > point.size {
         return fail(about(&"it says that more was recomputed than checked: it was changed").0);
     }
-    // Where there is no content nothing was recomputed; whoever has it begins there.
-    if !content && point.recomputed > 0 {
-        return fail(
-            about(&"it is of an audit with content, and here is none; use another file for the public log").0,
-        );
-    }
-    Ok(Some(point))
+    // What an earlier audit could not check, this one would pass over.
+    let less = match (content && !point.content, signed && !point.signatures) {
+        (true, _) => "without content",
+        (false, true) => "without the entries' signatures",
+        (false, false) => return Ok(Some(point)),
+    };
+    let what = format!("it is of an audit {less}, which this one has; use another file, or remove this one");
+    fail(about(&what).0)
 }
 
 /// A log that somebody serves: C2SP tlog-tiles below a URL.
@@ -263,21 +275,22 @@ fn public<F: Fetch>(
     }
     let log = match PublicLog::open(fetch) {
         Ok(log) => log,
+        Err(e) if Damage::from(&e).kind == DamageKind::Unreadable => return fail(e),
         Err(e) => return Ok(wrong("public", (&e).into(), &e)),
     };
     let signed = log.has_signatures()?;
     let log = if signed { log } else { log.without_signatures() };
-    let resume = point_of(args, log.origin(), false)?;
+    let resume = point_of(args, log.origin(), (false, signed))?;
     examine(&log, &How { key, quiet, content: false, signed, resume })
 }
 
 fn point_of<'a>(
     args: &'a cli::Audit,
     origin: &str,
-    content: bool,
+    has: (bool, bool),
 ) -> Result<Option<(&'a Path, Option<SavedPoint>)>, Failure> {
     let Some(file) = &args.resume else { return Ok(None) };
-    Ok(Some((file, read_point(file, origin, content)?)))
+    Ok(Some((file, read_point(file, origin, has)?)))
 }
 
 pub(crate) fn run(config: &Path, args: &cli::Audit, as_json: bool) -> Result<Ending, Failure> {
@@ -363,7 +376,7 @@ fn whole(data: &Path, args: &cli::Audit, key: Option<&VerifierKey>, quiet: bool)
     };
     // Signed heads are read beside the writer, who moves on while everything is recomputed.
     let before = log.published();
-    let resume = point_of(args, log.origin(), true)?;
+    let resume = point_of(args, log.origin(), (true, true))?;
     let mut result = examine(&log, &How { key, quiet, content: true, signed: true, resume })?;
     if let (Some(file), true) = (&args.cosign, result["ok"] == true) {
         let heads = [before, log.published()].into_iter().flatten();

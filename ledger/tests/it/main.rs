@@ -2,6 +2,7 @@
 //! verifier's own functions.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod common;
 mod crash_table;
 mod damage;
