@@ -158,17 +158,20 @@ impl Statement {
     /// # Errors
     /// Not a statement of these types about one evidence file.
     pub fn parse(payload: &[u8]) -> Result<Statement, AttestationError> {
-        let s: Statement = json::from_canonical("the statement", payload, MAX_ATTESTATION)?;
-        if s.kind != STATEMENT_TYPE {
-            return Err(AttestationError::Type { what: "statement", found: s.kind, wanted: STATEMENT_TYPE });
-        }
-        if s.predicate_type != PREDICATE_TYPE {
-            return Err(AttestationError::Type {
-                what: "predicate",
-                found: s.predicate_type,
-                wanted: PREDICATE_TYPE,
-            });
-        }
+        let s: Statement = match json::from_canonical("the statement", payload, MAX_ATTESTATION) {
+            Ok(s) => s,
+            Err(e) => {
+                // One of a later kind need not have today's shape. It is no forgery for that.
+                if payload.len() <= MAX_ATTESTATION
+                    && let Ok(types) = serde_json::from_slice::<Types>(payload)
+                {
+                    types.check()?;
+                }
+                return Err(e.into());
+            }
+        };
+        let Statement { kind, predicate_type, .. } = &s;
+        Types { kind: kind.clone(), predicate_type: predicate_type.clone() }.check()?;
         if s.subject.len() != 1 {
             return Err(AttestationError::Subjects { found: s.subject.len() });
         }
@@ -179,6 +182,26 @@ impl Statement {
     pub fn is_about(&self, evidence: &[u8]) -> bool {
         let digest = hex::encode(Sha256::digest(evidence));
         matches!(self.subject.as_slice(), [s] if s.digest.sha256 == digest)
+    }
+}
+
+/// What a statement says it is, whatever else it holds.
+#[derive(Deserialize)]
+struct Types {
+    #[serde(rename = "_type")]
+    kind: String,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+}
+
+impl Types {
+    fn check(self) -> Result<(), AttestationError> {
+        let pairs =
+            [("statement", self.kind, STATEMENT_TYPE), ("predicate", self.predicate_type, PREDICATE_TYPE)];
+        match pairs.into_iter().find(|(_, found, wanted)| found != wanted) {
+            Some((what, found, wanted)) => Err(AttestationError::Type { what, found, wanted }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -207,4 +230,23 @@ pub enum AttestationError {
         /// How many.
         found: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_predicate_is_of_another_type_whatever_its_shape() {
+        let of = |kind: &str, predicate: &str| {
+            format!(r#"{{"_type":"{kind}","predicateType":"{predicate}","predicate":{{"v":2,"new":[]}}}}"#)
+        };
+        let later = Statement::parse(of(STATEMENT_TYPE, "https://isoledger.example/later/v2").as_bytes());
+        assert!(matches!(later, Err(AttestationError::Type { what: "predicate", .. })), "{later:?}");
+        let other = Statement::parse(of("https://in-toto.io/Statement/v2", PREDICATE_TYPE).as_bytes());
+        assert!(matches!(other, Err(AttestationError::Type { what: "statement", .. })), "{other:?}");
+        // Of today's types, and of no shape of today's.
+        let bad = Statement::parse(of(STATEMENT_TYPE, PREDICATE_TYPE).as_bytes());
+        assert!(matches!(bad, Err(AttestationError::Json(_))), "{bad:?}");
+    }
 }
