@@ -526,6 +526,7 @@ mod tests {
             user: "auditor".into(),
             known_hosts: PathBuf::new(),
             login: SshLogin::Password(Secret::new("secret")),
+            old_algorithms: false,
         };
         for (names, host, port, may) in [
             ("sw1", "sw1", 22, true),
