@@ -150,7 +150,7 @@ impl From<&ReadError> for Damage {
             ReadError::NoCheckpoint { .. } => damage(None, DamageKind::Checkpoint),
             ReadError::Changed { first, .. } => damage(*first, DamageKind::Bytes),
             ReadError::Public { seq, fault, .. } => {
-                let kind = match fault {
+                let kind = match &**fault {
                     PublicFault::Missing => DamageKind::Missing,
                     PublicFault::Fetch(_) => DamageKind::Unreadable,
                     PublicFault::Tile(_) if seq.is_some() => DamageKind::Bytes,

@@ -132,7 +132,11 @@ impl<F: Fetch> PublicLog<F> {
     /// [`ReadError::Public`].
     pub fn open(fetch: F) -> Result<PublicLog<F>, ReadError> {
         let path = "checkpoint";
-        let fault = |fault: PublicFault| ReadError::Public { path: path.to_owned(), seq: None, fault };
+        let fault = |fault: PublicFault| ReadError::Public {
+            path: path.to_owned(),
+            seq: None,
+            fault: Box::new(fault),
+        };
         let note = fetch.fetch(path, MAX_NOTE).map_err(|e| fault(e.into()))?;
         let note = note.ok_or_else(|| fault(PublicFault::Missing))?;
         let checkpoint = SignedCheckpoint::parse(&note).map_err(|e| fault(e.into()))?;
@@ -166,7 +170,7 @@ impl<F: Fetch> PublicLog<F> {
         let path = signatures_of(&self.entry_bundle(0)?);
         match self.fetch.fetch(&path, MAX_FILE) {
             Ok(found) => Ok(found.is_some()),
-            Err(e) => Err(ReadError::Public { path, seq: Some(0), fault: e.into() }),
+            Err(e) => Err(ReadError::Public { path, seq: Some(0), fault: Box::new(e.into()) }),
         }
     }
 
@@ -177,7 +181,7 @@ impl<F: Fetch> PublicLog<F> {
     }
 
     fn bring(&self, path: &str, seq: Option<u64>) -> Result<Vec<u8>, ReadError> {
-        let fault = |fault| ReadError::Public { path: path.to_owned(), seq, fault };
+        let fault = |fault| ReadError::Public { path: path.to_owned(), seq, fault: Box::new(fault) };
         match self.fetch.fetch(path, MAX_FILE) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(fault(PublicFault::Missing)),
@@ -198,7 +202,7 @@ fn items<'b>(path: &str, bytes: &'b [u8], (width, first): (u16, u64)) -> Result<
             TileError::BundleShort { entry, .. } => first + u64::from(*entry),
             _ => first,
         };
-        ReadError::Public { path: path.to_owned(), seq: Some(seq), fault: e.into() }
+        ReadError::Public { path: path.to_owned(), seq: Some(seq), fault: Box::new(e.into()) }
     })
 }
 
@@ -261,7 +265,7 @@ impl<F: Fetch> ReadLog for PublicLog<F> {
         decode_tile(&bytes, path.width()).map_err(|e| ReadError::Public {
             path: name,
             seq: None,
-            fault: e.into(),
+            fault: Box::new(e.into()),
         })
     }
 

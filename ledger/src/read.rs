@@ -116,7 +116,7 @@ pub enum ReadError {
         /// The entry in which the damage is, or the first of the file.
         seq: Option<u64>,
         /// What is wrong.
-        fault: PublicFault,
+        fault: Box<PublicFault>,
     },
     /// No log is there.
     #[error("{path} holds no log: its creation never finished, or it is another directory")]
