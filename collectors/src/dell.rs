@@ -1,7 +1,10 @@
 //! What the readers of Dell's switches have in common: names of ports, and the tables that both families print alike.
 
-use crate::text::port_list;
-use isoledger_core::model::{Anomaly, Observed, PortReading, PortState};
+use crate::classes::Classes;
+use crate::console::Answers;
+use crate::net::console::ENABLE;
+use crate::text::{port_list, quoted};
+use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState};
 use isoledger_core::vlan::{VlanId, VlanSet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +107,61 @@ pub(crate) fn bundle(observed: &mut Observed, bundles: &BTreeMap<String, BTreeSe
 
 pub(crate) fn is_address(word: &str) -> bool {
     word.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// Whether a word is an IPv6 address, with the length of its prefix or without.
+pub(crate) fn is_address6(word: &str) -> bool {
+    word.split('/').next().is_some_and(|w| w.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// All that is sent: what turns the pager off, what asks for rights, and every command. `ALL` is two more than `N`.
+pub(crate) const fn sends<const N: usize, const ALL: usize>(
+    no_pages: &'static str,
+    commands: &[&'static str; N],
+) -> [&'static str; ALL] {
+    assert!(ALL == N + 2, "one place for each command, one for the pager, one for `enable`");
+    let mut all = [no_pages; ALL];
+    all[1] = ENABLE;
+    let mut n = 0;
+    while n < N {
+        all[n + 2] = commands[n];
+        n += 1;
+    }
+    all
+}
+
+/// Whether something may change VLANs by itself. Each answer must say once, in the line that begins with the words given
+/// (in lower case), that it is disabled or enabled.
+pub(crate) fn dynamic(answers: &Answers<'_>, asked: &[(&str, &str)], classes: &mut Classes) {
+    let class = BypassClass::Dynamic;
+    classes.read(class);
+    for (command, subject) in asked {
+        let text = match answers.text(command) {
+            Ok(text) => text.to_ascii_lowercase(),
+            Err(why) => {
+                classes.unread(class, why);
+                continue;
+            }
+        };
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.starts_with(subject)).collect();
+        let said = |line: &str| {
+            let value = line[subject.len()..].trim_start_matches(['.', ':', ' ']);
+            match value.split_whitespace().next() {
+                Some("enabled") => Some(true),
+                Some("disabled") => Some(false),
+                _ => None,
+            }
+        };
+        match lines.as_slice() {
+            [line] if said(line) == Some(false) => {}
+            [line] if said(line) == Some(true) => {
+                classes.dirty(class, &VlanSet::all(), format!("{command:?} says {:?}", quoted(line)));
+            }
+            _ => {
+                classes.unread(class, format!("the answer to {command:?} does not say once whether it is on"))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

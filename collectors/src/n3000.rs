@@ -16,10 +16,11 @@
 use crate::classes::Classes;
 use crate::console::{Answers, ConsoleDialect, ConsoleReader, Tidied};
 use crate::dell::{
-    bundle, bundles, is_address, is_port, is_port_row, is_ruler, members, note, spoil, without_untagged,
+    bundle, bundles, dynamic, is_address, is_address6, is_port, is_port_row, is_ruler, members, note, sends,
+    spoil, without_untagged,
 };
 use crate::dialect::{ConsoleSettings, Dialect, Reach};
-use crate::net::console::{ENABLE, Manner};
+use crate::net::console::Manner;
 use crate::text::{fields, quoted, vlan, vlan_list};
 use crate::{Evidence, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Observed, PortReading, PortState};
@@ -29,7 +30,7 @@ use std::collections::BTreeMap;
 /// The dialect's name.
 pub const DIALECT: &str = "dell-n3000";
 /// The parser's version; moves when the same evidence may read differently.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Turns the pager off, for this session.
 pub const NO_PAGES: &str = "terminal length 0";
@@ -44,14 +45,52 @@ pub const VLANS: &str = "show vlan";
 /// The sessions that copy frames, of which there are four at most.
 pub const SESSIONS: [&str; 4] =
     ["show monitor session 1", "show monitor session 2", "show monitor session 3", "show monitor session 4"];
+/// Where samples of frames are sent, of which there are eight at most.
+pub const RECEIVERS: [&str; 8] = [
+    "show sflow 1 destination",
+    "show sflow 2 destination",
+    "show sflow 3 destination",
+    "show sflow 4 destination",
+    "show sflow 5 destination",
+    "show sflow 6 destination",
+    "show sflow 7 destination",
+    "show sflow 8 destination",
+];
 /// Interfaces of layer 3.
 pub const ADDRESSES: &str = "show ip interface";
+/// The same for IPv6: an interface may have only such an address.
+pub const ADDRESSES6: &str = "show ipv6 interface";
 /// Whether neighbours may add VLANs, by the older protocol.
 pub const GVRP: &str = "show gvrp configuration";
 /// The same, by the newer one.
 pub const MVRP: &str = "show mvrp summary";
 /// Whether a server may assign VLANs.
 pub const DOT1X: &str = "show dot1x";
+
+/// All of them, in this order.
+const COMMANDS: [&str; 21] = [
+    SWITCHPORT,
+    CONFIGURATION,
+    BUNDLES,
+    VLANS,
+    SESSIONS[0],
+    SESSIONS[1],
+    SESSIONS[2],
+    SESSIONS[3],
+    RECEIVERS[0],
+    RECEIVERS[1],
+    RECEIVERS[2],
+    RECEIVERS[3],
+    RECEIVERS[4],
+    RECEIVERS[5],
+    RECEIVERS[6],
+    RECEIVERS[7],
+    ADDRESSES,
+    ADDRESSES6,
+    GVRP,
+    MVRP,
+    DOT1X,
+];
 
 /// More ports than a stack of this family has.
 const MAX_PORTS: usize = 2048;
@@ -61,22 +100,7 @@ pub const N3000: Dialect = Dialect {
     name: DIALECT,
     version: VERSION,
     title: "Dell N1500, N2000 and N3000 (OS6)",
-    sends: &[
-        NO_PAGES,
-        ENABLE,
-        SWITCHPORT,
-        CONFIGURATION,
-        BUNDLES,
-        VLANS,
-        SESSIONS[0],
-        SESSIONS[1],
-        SESSIONS[2],
-        SESSIONS[3],
-        ADDRESSES,
-        GVRP,
-        MVRP,
-        DOT1X,
-    ],
+    sends: &sends::<{ COMMANDS.len() }, { COMMANDS.len() + 2 }>(NO_PAGES, &COMMANDS),
     bypasses: &BYPASS_TABLE,
     normalise,
     reach: Reach::Console(reader),
@@ -87,20 +111,7 @@ pub const CONSOLE: ConsoleDialect = ConsoleDialect {
     dialect: &N3000,
     manner: MANNER,
     prepare: &[NO_PAGES],
-    commands: &[
-        SWITCHPORT,
-        CONFIGURATION,
-        BUNDLES,
-        VLANS,
-        SESSIONS[0],
-        SESSIONS[1],
-        SESSIONS[2],
-        SESSIONS[3],
-        ADDRESSES,
-        GVRP,
-        MVRP,
-        DOT1X,
-    ],
+    commands: &COMMANDS,
     closing: NO_PAGES,
     refusals: &["%", "^", "Invalid"],
     tidy,
@@ -118,6 +129,8 @@ fn tidy(command: &str, line: &str) -> Tidied {
             Tidied::As(words.join(" "))
         }
         (DOT1X, _) if is_port_row(line) => Tidied::Drop,
+        // The seconds that are left.
+        (command, _) if RECEIVERS.contains(&command) && label(line).0 == "time out" => Tidied::Drop,
         _ => Tidied::Keep,
     }
 }
@@ -138,9 +151,10 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Mirror,
-        "Read by `show monitor session` 1 to 4. Dirty, for every VLAN: a session that is enabled. Clean: each that there \
-         is has its row and is disabled. Not read: one failed or was not understood. Samples by sFlow are not looked \
-         for.",
+        "Read by `show monitor session` 1 to 4 and `show sflow` 1 to 8 `destination`. Dirty, for every VLAN: a session \
+         that is enabled, or an sFlow receiver that has an address, since samples hold the beginnings of frames. Clean: \
+         each session that there is has its row and is disabled, and each of the eight receivers has the address \
+         0.0.0.0, to which nothing is sent. Not read: one failed or was not understood.",
     ),
     (
         BypassClass::IngressFiltering,
@@ -150,9 +164,9 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Routing,
-        "Read by `show ip interface`. Dirty, for their VLANs: it lists two VLAN interfaces or more, or one while routing \
-         is enabled. Clean: it lists none, or one while routing is not enabled. Not read: it failed or was not \
-         understood.",
+        "Read by `show ip interface` and `show ipv6 interface`. Dirty, for their VLANs: together they list two VLAN \
+         interfaces or more, or one while routing is enabled. Clean: they list none, or one while routing is not \
+         enabled. Not read: either failed or was not understood.",
     ),
     (BypassClass::Translation, "Not read: no output that would show it is known to this reader."),
     (
@@ -244,8 +258,10 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
     }
     bundle(&mut observed, &bundles);
     mirror(&answers, &mut classes);
+    samples(&answers, &mut classes);
     routing(&answers, &mut classes);
-    dynamic(&answers, &mut classes);
+    let switches = [(GVRP, "global gvrp mode"), (MVRP, "mvrp global state"), (DOT1X, "administrative mode")];
+    dynamic(&answers, &switches, &mut classes);
     classes.unread(BypassClass::Flows, "OpenFlow, access lists and policies are not asked for");
     classes.unread(BypassClass::Controller, "OpenFlow is not asked for");
     classes.unread(BypassClass::Translation, "no output that would show it is known to this reader");
@@ -564,31 +580,53 @@ fn mirror(answers: &Answers<'_>, classes: &mut Classes) {
     }
 }
 
-fn routing(answers: &Answers<'_>, classes: &mut Classes) {
-    let class = BypassClass::Routing;
-    let text = match answers.text(ADDRESSES) {
-        Ok(text) => text,
-        Err(why) => return classes.unread(class, why),
-    };
-    let (mut vlans, mut heading, mut enabled) = (VlanSet::empty(), false, false);
-    for line in text.lines() {
-        let lower = line.trim().to_ascii_lowercase();
-        let words: Vec<&str> = lower.split_whitespace().collect();
-        heading |= words.first() == Some(&"interface") && words.contains(&"state");
-        enabled |= lower.starts_with("routing mode") && lower.ends_with("enable");
-        let id = match words.as_slice() {
-            ["vlan", id, ..] => VlanId::parse(id),
-            [name, ..] => name.strip_prefix("vl").and_then(VlanId::parse),
-            [] => None,
-        };
-        match id {
-            Some(id) => vlans.insert(id),
-            None if heading && words.iter().any(|w| is_address(w)) => {
-                classes.unread(class, format!("the interface {:?} is not a VLAN's", quoted(&lower)));
+/// A line such as `IP Address:..... 0.0.0.0`: what it is about, in lower case, and what it says.
+fn label(line: &str) -> (String, &str) {
+    let line = line.trim();
+    let (name, value) = line.split_at(line.find(['.', ':']).unwrap_or(line.len()));
+    (name.trim().to_ascii_lowercase(), value.trim_start_matches(['.', ':', ' ']))
+}
+
+fn samples(answers: &Answers<'_>, classes: &mut Classes) {
+    let class = BypassClass::Mirror;
+    for (n, command) in RECEIVERS.iter().enumerate() {
+        let text = match answers.text(command) {
+            Ok(text) => text,
+            Err(why) => {
+                classes.unread(class, why);
+                continue;
             }
-            None => {}
+        };
+        let of = |wanted: &str| -> Vec<&str> {
+            text.lines().map(label).filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
+        };
+        let indices = of("receiver index");
+        match of("ip address").as_slice() {
+            ["0.0.0.0"] if indices == [(n + 1).to_string()] => {}
+            [address] if *address != "0.0.0.0" && is_address(address) => {
+                let what = format!("sFlow sends samples of frames to {address}");
+                classes.dirty(class, &VlanSet::all(), what);
+            }
+            _ => classes.unread(class, format!("the answer to {command:?} is not understood")),
         }
     }
+}
+
+/// The VLAN whose interface a row begins with, `Vl7` or `Vlan 7`. In lower case.
+fn vlan_of(words: &[&str]) -> Option<VlanId> {
+    match words {
+        ["vlan", id, ..] => VlanId::parse(id),
+        [name, ..] => name.strip_prefix("vl").and_then(VlanId::parse),
+        [] => None,
+    }
+}
+
+fn routing(answers: &Answers<'_>, classes: &mut Classes) {
+    let class = BypassClass::Routing;
+    classes.read(class);
+    let mut vlans = VlanSet::empty();
+    let enabled = addresses(answers, &mut vlans, classes);
+    addresses6(answers, &mut vlans, classes);
     if vlans.len() > 1 || (enabled && !vlans.is_empty()) {
         classes.dirty(
             class,
@@ -596,38 +634,65 @@ fn routing(answers: &Answers<'_>, classes: &mut Classes) {
             format!("the switch has addresses in {vlans} and may route between them"),
         );
     }
-    if heading {
-        classes.read(class);
-    } else {
-        classes.unread(class, format!("the answer to {ADDRESSES:?} has no heading"));
-    }
 }
 
-fn dynamic(answers: &Answers<'_>, classes: &mut Classes) {
-    let class = BypassClass::Dynamic;
-    classes.read(class);
-    for (command, subject) in
-        [(GVRP, "global gvrp mode"), (MVRP, "mvrp global state"), (DOT1X, "administrative mode")]
-    {
-        let text = match answers.text(command) {
-            Ok(text) => text.to_ascii_lowercase(),
-            Err(why) => {
-                classes.unread(class, why);
-                continue;
+/// Adds the VLANs of [`ADDRESSES`]; tells whether routing is enabled.
+fn addresses(answers: &Answers<'_>, vlans: &mut VlanSet, classes: &mut Classes) -> bool {
+    let class = BypassClass::Routing;
+    let text = match answers.text(ADDRESSES) {
+        Ok(text) => text,
+        Err(why) => {
+            classes.unread(class, why);
+            return false;
+        }
+    };
+    let (mut heading, mut enabled) = (false, false);
+    for line in text.lines() {
+        let lower = line.trim().to_ascii_lowercase();
+        let words: Vec<&str> = lower.split_whitespace().collect();
+        heading |= words.first() == Some(&"interface") && words.contains(&"state");
+        enabled |= lower.starts_with("routing mode") && lower.ends_with("enable");
+        match vlan_of(&words) {
+            Some(id) => vlans.insert(id),
+            None if heading && words.iter().any(|w| is_address(w)) => {
+                classes.unread(class, format!("the interface {:?} is not a VLAN's", quoted(&lower)));
             }
-        };
-        let said: Vec<&str> = text
-            .lines()
-            .filter_map(|l| l.trim().strip_prefix(subject))
-            .map(|v| v.trim_start_matches(['.', ':', ' ']))
-            .collect();
-        match said.as_slice() {
-            ["disabled"] => {}
-            ["enabled"] => classes.dirty(class, &VlanSet::all(), format!("{subject} is enabled")),
+            None => {}
+        }
+    }
+    if !heading {
+        classes.unread(class, format!("the answer to {ADDRESSES:?} has no heading"));
+    }
+    enabled
+}
+
+/// Adds the VLANs of [`ADDRESSES6`]: a row for each interface, further addresses of it below.
+fn addresses6(answers: &Answers<'_>, vlans: &mut VlanSet, classes: &mut Classes) {
+    let class = BypassClass::Routing;
+    let text = match answers.text(ADDRESSES6) {
+        Ok(text) => text,
+        Err(why) => return classes.unread(class, why),
+    };
+    let (mut heading, mut rows) = (false, false);
+    for line in text.lines().filter(|l| !is_ruler(l.trim())) {
+        let lower = line.trim().to_ascii_lowercase();
+        let words: Vec<&str> = lower.split_whitespace().collect();
+        match (words.as_slice(), vlan_of(&words)) {
+            // The heading has two lines.
+            (["oper.", ..], _) if !heading => {}
+            (["interface", .., "address/length"], _) => heading = true,
+            (_, Some(id)) => {
+                vlans.insert(id);
+                rows = true;
+            }
+            ([address, ..], None) if heading && rows && is_address6(address) => {}
             _ => {
-                classes.unread(class, format!("the answer to {command:?} does not say once whether it is on"))
+                classes.unread(class, format!("{ADDRESSES6:?} says {:?}, which is no VLAN's", quoted(&lower)))
             }
         }
+    }
+    if !heading {
+        classes.unread(class, format!("the answer to {ADDRESSES6:?} has no heading"));
     }
 }
 

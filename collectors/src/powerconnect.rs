@@ -17,10 +17,11 @@
 use crate::classes::Classes;
 use crate::console::{Answers, ConsoleDialect, ConsoleReader, Tidied};
 use crate::dell::{
-    bundle, bundles, is_address, is_port, is_port_row, is_ruler, members, note, spoil, without_untagged,
+    bundle, bundles, dynamic, is_address, is_address6, is_port, is_port_row, is_ruler, members, note, sends,
+    spoil, without_untagged,
 };
 use crate::dialect::{ConsoleSettings, Dialect, Reach};
-use crate::net::console::{ENABLE, Manner};
+use crate::net::console::Manner;
 use crate::text::{quoted, vlan, vlan_list};
 use crate::{Evidence, SourceError, SwitchReader};
 use isoledger_core::model::{BypassClass, Observed, PortReading, PortState};
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 /// The dialect's name.
 pub const DIALECT: &str = "powerconnect-5500";
 /// The parser's version; moves when the same evidence may read differently.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Turns the pager off, for this session.
 pub const NO_PAGES: &str = "terminal datadump";
@@ -44,12 +45,20 @@ pub const BUNDLES: &str = "show interfaces port-channel";
 pub const VLANS: &str = "show vlan";
 /// Mirrored ports.
 pub const MONITORS: &str = "show ports monitor";
+/// Whether and where samples of frames are sent.
+pub const SAMPLES: &str = "show sflow configuration";
 /// Addresses of the switch in VLANs.
 pub const ADDRESSES: &str = "show ip interface";
+/// The same for IPv6: a VLAN may have only such an address.
+pub const ADDRESSES6: &str = "show ipv6 interface";
 /// Whether neighbours may add VLANs.
 pub const GVRP: &str = "show gvrp configuration";
 /// Whether a server may assign VLANs.
 pub const DOT1X: &str = "show dot1x";
+
+/// All of them, in this order.
+const COMMANDS: [&str; 10] =
+    [SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, SAMPLES, ADDRESSES, ADDRESSES6, GVRP, DOT1X];
 
 /// What some releases print before a long answer.
 const WAITING: &str = "Gathering information...";
@@ -62,7 +71,7 @@ pub const POWERCONNECT: Dialect = Dialect {
     name: DIALECT,
     version: VERSION,
     title: "Dell PowerConnect 5500, Cisco Small Business 300",
-    sends: &[NO_PAGES, ENABLE, SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, ADDRESSES, GVRP, DOT1X],
+    sends: &sends::<{ COMMANDS.len() }, { COMMANDS.len() + 2 }>(NO_PAGES, &COMMANDS),
     bypasses: &BYPASS_TABLE,
     normalise,
     reach: Reach::Console(reader),
@@ -73,7 +82,7 @@ pub const CONSOLE: ConsoleDialect = ConsoleDialect {
     dialect: &POWERCONNECT,
     manner: MANNER,
     prepare: &[NO_PAGES],
-    commands: &[SWITCHPORT, CONFIGURATION, BUNDLES, VLANS, MONITORS, ADDRESSES, GVRP, DOT1X],
+    commands: &COMMANDS,
     closing: NO_PAGES,
     refusals: &["%"],
     tidy,
@@ -111,9 +120,9 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Mirror,
-        "Read by `show ports monitor`. Dirty, for every VLAN: it has a row of two ports, whatever its status. Clean: it \
-         has its heading and nothing else. Not read: it failed or was not understood. Samples by sFlow are not looked \
-         for.",
+        "Read by `show ports monitor` and `show sflow configuration`. Dirty, for every VLAN: the one has a row of two \
+         ports, whatever its status, or the other a receiver with an address or a port whose frames are sampled. Clean: \
+         both have their headings and nothing of that. Not read: either failed or was not understood.",
     ),
     (
         BypassClass::IngressFiltering,
@@ -123,9 +132,10 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::Routing,
-        "Read by `show ip interface`. Dirty, for their VLANs: it lists addresses in two VLANs or more, or says that \
-         routing is enabled. Clean: it lists at most one address, by which the switch itself is managed. Not read: it \
-         failed or was not understood.",
+        "Read by `show ip interface` and `show ipv6 interface`. Dirty, for their VLANs: together they list addresses in \
+         two VLANs or more, or the first several addresses; for every VLAN: it says that routing is enabled. Clean: \
+         there is one VLAN with an address at most, by which the switch itself is managed. Not read: either failed or \
+         was not understood.",
     ),
     (BypassClass::Translation, "Not read: no output that would show it is known to this reader."),
     (
@@ -220,8 +230,9 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
         bundle(&mut observed, &bundles(&text));
     }
     mirror(answers.text(MONITORS).as_deref().map_err(Clone::clone), &mut classes);
-    routing(answers.text(ADDRESSES).as_deref().map_err(Clone::clone), &mut classes);
-    dynamic(&answers, &mut classes);
+    samples(answers.text(SAMPLES).as_deref().map_err(Clone::clone), &mut classes);
+    routing(&answers, &mut classes);
+    dynamic(&answers, &[(GVRP, "gvrp feature is currently"), (DOT1X, "802.1x is")], &mut classes);
     classes.read(BypassClass::Controller);
     classes.unread(BypassClass::Flows, "access lists and policy maps are not asked for");
     classes.unread(BypassClass::Translation, "no output that would show it is known to this reader");
@@ -619,14 +630,75 @@ fn mirror(text: Result<&str, String>, classes: &mut Classes) {
     }
 }
 
-fn routing(text: Result<&str, String>, classes: &mut Classes) {
-    let class = BypassClass::Routing;
+fn samples(text: Result<&str, String>, classes: &mut Classes) {
+    let class = BypassClass::Mirror;
     let text = match text {
         Ok(text) => text,
         Err(why) => return classes.unread(class, why),
     };
-    let (mut vlans, mut heading) = (VlanSet::empty(), false);
-    let mut rows = 0;
+    let (mut receivers, mut interfaces) = (false, false);
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !is_ruler(l)) {
+        let lower = line.to_ascii_lowercase();
+        let words: Vec<&str> = lower.split_whitespace().collect();
+        match words.as_slice() {
+            ["receivers"] => receivers = true,
+            ["interfaces"] => interfaces = true,
+            [index, address, ..] if index.bytes().all(|b| b.is_ascii_digit()) && is_address(address) => {
+                if *address != "0.0.0.0" {
+                    let what = format!("sFlow has a receiver of samples at {address}");
+                    classes.dirty(class, &VlanSet::all(), what);
+                }
+            }
+            [port, flow, ..] if is_port(port) => {
+                if *flow != "disabled" {
+                    let what = format!("sFlow samples frames of {port}: {}", quoted(flow));
+                    classes.dirty(class, &VlanSet::all(), what);
+                }
+            }
+            // The names of columns, over several lines.
+            _ if !lower.bytes().any(|b| b.is_ascii_digit()) && !lower.contains("enable") => {}
+            _ => {
+                classes.unread(class, format!("{SAMPLES:?} says {:?}, which is not understood", quoted(line)))
+            }
+        }
+    }
+    if !receivers || !interfaces {
+        classes.unread(class, format!("the answer to {SAMPLES:?} lacks a heading"));
+    }
+}
+
+fn routing(answers: &Answers<'_>, classes: &mut Classes) {
+    let class = BypassClass::Routing;
+    classes.read(class);
+    let mut vlans = VlanSet::empty();
+    let rows = addresses(answers, &mut vlans, classes);
+    addresses6(answers, &mut vlans, classes);
+    if rows > 1 || vlans.len() > 1 {
+        classes.dirty(
+            class,
+            &vlans,
+            format!("the switch has addresses in {vlans} and may route between them"),
+        );
+    }
+}
+
+/// The VLAN that a row names, wherever in it.
+fn vlan_in(words: &[&str]) -> Option<VlanId> {
+    let at = words.iter().position(|w| *w == "vlan")?;
+    VlanId::parse(words.get(at + 1)?)
+}
+
+/// Adds the VLANs of [`ADDRESSES`]; tells how many addresses there are.
+fn addresses(answers: &Answers<'_>, vlans: &mut VlanSet, classes: &mut Classes) -> usize {
+    let class = BypassClass::Routing;
+    let text = match answers.text(ADDRESSES) {
+        Ok(text) => text,
+        Err(why) => {
+            classes.unread(class, why);
+            return 0;
+        }
+    };
+    let (mut rows, mut heading) = (0, false);
     for line in text.lines() {
         let lower = line.trim().to_ascii_lowercase();
         let words: Vec<&str> = lower.split_whitespace().collect();
@@ -639,51 +711,39 @@ fn routing(text: Result<&str, String>, classes: &mut Classes) {
             continue;
         }
         rows += 1;
-        match words
-            .iter()
-            .position(|w| *w == "vlan")
-            .and_then(|at| words.get(at + 1))
-            .and_then(|w| VlanId::parse(w))
-        {
+        match vlan_in(&words) {
             Some(id) => vlans.insert(id),
             None => classes.unread(class, format!("the address {:?} is not in a VLAN", quoted(&lower))),
         }
     }
-    if rows > 1 {
-        classes.dirty(
-            class,
-            &vlans,
-            format!("the switch has addresses in {vlans} and may route between them"),
-        );
-    }
-    if heading {
-        classes.read(class);
-    } else {
+    if !heading {
         classes.unread(class, format!("the answer to {ADDRESSES:?} has no heading"));
     }
+    rows
 }
 
-fn dynamic(answers: &Answers<'_>, classes: &mut Classes) {
-    let class = BypassClass::Dynamic;
-    classes.read(class);
-    for (command, subject) in [(GVRP, "gvrp feature is currently "), (DOT1X, "802.1x is ")] {
-        let text = match answers.text(command) {
-            Ok(text) => text.to_ascii_lowercase(),
-            Err(why) => {
-                classes.unread(class, why);
-                continue;
-            }
-        };
-        let said: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix(subject)).collect();
-        match said.as_slice() {
-            [one] if one.starts_with("disabled") => {}
-            [one] if one.starts_with("enabled") => {
-                classes.dirty(class, &VlanSet::all(), format!("{subject}enabled"));
-            }
+/// Adds the VLANs of [`ADDRESSES6`], in a row for each address and, in another table, for each gateway.
+fn addresses6(answers: &Answers<'_>, vlans: &mut VlanSet, classes: &mut Classes) {
+    let class = BypassClass::Routing;
+    let text = match answers.text(ADDRESSES6) {
+        Ok(text) => text,
+        Err(why) => return classes.unread(class, why),
+    };
+    let mut heading = false;
+    for line in text.lines().filter(|l| !is_ruler(l.trim())) {
+        let lower = line.trim().to_ascii_lowercase();
+        let words: Vec<&str> = lower.split_whitespace().collect();
+        match (words.as_slice(), vlan_in(&words)) {
+            (["interface", "ip", "addresses", ..], _) => heading = true,
+            (["default", "gateway", ..], None) => {}
+            (_, Some(id)) if words.iter().any(|w| is_address6(w)) => vlans.insert(id),
             _ => {
-                classes.unread(class, format!("the answer to {command:?} does not say once whether it is on"))
+                classes.unread(class, format!("{ADDRESSES6:?} says {:?}, which is no VLAN's", quoted(&lower)))
             }
         }
+    }
+    if !heading {
+        classes.unread(class, format!("the answer to {ADDRESSES6:?} has no heading"));
     }
 }
 

@@ -22,7 +22,16 @@ fn evidence() -> Evidence {
         (SESSIONS[1], fixture!("session-2")),
         (SESSIONS[2], fixture!("session-3")),
         (SESSIONS[3], fixture!("session-4")),
+        (RECEIVERS[0], fixture!("sflow-1")),
+        (RECEIVERS[1], fixture!("sflow-2")),
+        (RECEIVERS[2], fixture!("sflow-3")),
+        (RECEIVERS[3], fixture!("sflow-4")),
+        (RECEIVERS[4], fixture!("sflow-5")),
+        (RECEIVERS[5], fixture!("sflow-6")),
+        (RECEIVERS[6], fixture!("sflow-7")),
+        (RECEIVERS[7], fixture!("sflow-8")),
         (ADDRESSES, fixture!("ip")),
+        (ADDRESSES6, fixture!("ip6")),
         (GVRP, fixture!("gvrp")),
         (MVRP, fixture!("mvrp")),
         (DOT1X, fixture!("dot1x")),
@@ -167,7 +176,7 @@ fn members_in_parentheses() {
 
 #[test]
 fn each_class_that_is_read_can_be_dirty() {
-    let cases: [(&str, &str, &str, BypassClass); 9] = [
+    let cases: [(&str, &str, &str, BypassClass); 11] = [
         (
             SESSIONS[1],
             "2       Disabled",
@@ -186,6 +195,9 @@ fn each_class_that_is_read_can_be_dirty() {
             "\nRouting Mode................................... Enable\nDefault",
             BypassClass::Routing,
         ),
+        // An interface with no other address than this.
+        (ADDRESSES6, "\nloft#", "Vl1600     Enabled   FE80::1/128\n\nloft#", BypassClass::Routing),
+        (RECEIVERS[7], "0.0.0.0", "10.1.1.9", BypassClass::Mirror),
         (GVRP, "Mode: Disabled", "Mode: Enabled", BypassClass::Dynamic),
         (
             MVRP,
@@ -226,7 +238,10 @@ fn each_class_that_is_read_can_be_dirty() {
 fn a_class_whose_command_failed_is_not_read() {
     for (command, class) in [
         (SESSIONS[0], BypassClass::Mirror),
+        (RECEIVERS[0], BypassClass::Mirror),
+        (RECEIVERS[7], BypassClass::Mirror),
         (ADDRESSES, BypassClass::Routing),
+        (ADDRESSES6, BypassClass::Routing),
         (GVRP, BypassClass::Dynamic),
         (MVRP, BypassClass::Dynamic),
         (DOT1X, BypassClass::Dynamic),
@@ -243,6 +258,27 @@ fn a_class_whose_command_failed_is_not_read() {
     let mut evidence = evidence();
     evidence.exchanges.iter_mut().filter(|x| x.asked == SESSIONS[3]).for_each(|x| x.status = Some(1));
     assert_eq!(normalise(&evidence).unwrap().bypasses[&BypassClass::Mirror], BypassReading::Clean);
+}
+
+/// What is neither a receiver of nothing nor an address of a VLAN is no proof of either.
+#[test]
+fn odd_samples_and_addresses_are_not_read() {
+    for (command, from, to, class) in [
+        (RECEIVERS[4], "Index................................. 5", "Index....... 6", BypassClass::Mirror),
+        (RECEIVERS[4], "0.0.0.0", "", BypassClass::Mirror),
+        (RECEIVERS[4], "0.0.0.0", "0.0.0.0\nIP Address:... 0.0.0.0", BypassClass::Mirror),
+        (RECEIVERS[4], "IP Address", "Host Address", BypassClass::Mirror),
+        (ADDRESSES6, "\nloft#", "Tu1        Enabled   FE80::1/128\n\nloft#", BypassClass::Routing),
+        (ADDRESSES6, "Vl1 ", "    ", BypassClass::Routing),
+        (ADDRESSES6, "Address/Length", "Something", BypassClass::Routing),
+    ] {
+        let observed = normalise(&with(command, |text| text.replacen(from, to, 1))).unwrap();
+        let reading = &observed.bypasses[&class];
+        assert!(matches!(reading, BypassReading::NotRead { .. }), "{command} {to:?}: {reading:?}");
+    }
+    // The time that is left until sampling ends moves.
+    assert_eq!(tidy(RECEIVERS[0], "Time out....................................... 1529"), Tidied::Drop);
+    assert_eq!(tidy(ADDRESSES, "Time out....................................... 1529"), Tidied::Keep);
 }
 
 #[test]
@@ -262,6 +298,12 @@ fn the_law_holds_for_the_busy_switch() {
             "Vl1600       Up      10.2.1.6         255.255.255.0    Manual\n\
              Vl1511       Down    0.0.0.0          0.0.0.0          None\n\nloft#",
         ),
+        (
+            ADDRESSES6,
+            "\nloft#",
+            "Vl1700     Enabled   FE80::1/128\n                     2001:DB8::1/64\n\nloft#",
+        ),
+        (RECEIVERS[2], "0.0.0.0", "10.1.1.9"),
         (GVRP, "Mode: Disabled", "Mode: Enabled"),
         (MVRP, "global state.............................. Disabled", "global state...... Enabled"),
         (DOT1X, "Administrative Mode............... Disabled", "Administrative Mode... Enabled"),
@@ -320,7 +362,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(
-        at in 0usize..12,
+        at in 0usize..COMMANDS.len(),
         cut in 0usize..8000,
         noise in prop::collection::vec(any::<u8>(), 0..60),
     ) {

@@ -19,7 +19,9 @@ fn evidence() -> Evidence {
         (BUNDLES, fixture!("port-channel")),
         (VLANS, fixture!("vlan")),
         (MONITORS, fixture!("monitor")),
+        (SAMPLES, fixture!("sflow")),
         (ADDRESSES, fixture!("ip")),
+        (ADDRESSES6, fixture!("ip6")),
         (GVRP, fixture!("gvrp")),
         (DOT1X, fixture!("dot1x")),
     ];
@@ -181,6 +183,14 @@ fn each_class_that_is_read_can_be_dirty() {
             replaced("barn#", "10.9.1.5/24         vlan 1600  Static   disable     No          Valid\nbarn#"),
             BypassClass::Routing,
         ),
+        // A VLAN with no other address than this.
+        (
+            ADDRESSES6,
+            replaced("barn#", "VLAN 1600   fe80::1                linklayer\nbarn#"),
+            BypassClass::Routing,
+        ),
+        (SAMPLES, replaced("2      0.0.0.0 ", "2      10.1.1.9"), BypassClass::Mirror),
+        (SAMPLES, replaced("gi1/0/1   Disabled", "gi1/0/1   1/2048  "), BypassClass::Mirror),
         (ADDRESSES, replaced("\n\n Gateway", "\nIP routing is enabled\n Gateway"), BypassClass::Routing),
         (GVRP, replaced("Disabled", "Enabled"), BypassClass::Dynamic),
         (DOT1X, replaced("802.1x is disabled", "802.1x is enabled"), BypassClass::Dynamic),
@@ -230,7 +240,9 @@ fn each_class_that_is_read_can_be_dirty() {
 fn a_class_whose_command_failed_is_not_read() {
     for (command, class) in [
         (MONITORS, BypassClass::Mirror),
+        (SAMPLES, BypassClass::Mirror),
         (ADDRESSES, BypassClass::Routing),
+        (ADDRESSES6, BypassClass::Routing),
         (GVRP, BypassClass::Dynamic),
         (DOT1X, BypassClass::Dynamic),
     ] {
@@ -281,6 +293,13 @@ fn the_law_holds_for_the_busy_switch() {
     for (command, from, to) in [
         (MONITORS, "barn#", "gi1/0/1      gi1/0/9           RX,TX        notReady\nbarn#"),
         (ADDRESSES, "barn#", "10.9.1.5/24         vlan 1600  Static   disable     No          Valid\nbarn#"),
+        (
+            SAMPLES,
+            "gi1/0/1   Disabled   60 sec     128         0",
+            "gi1/0/1   1/2048     60 sec     128         2",
+        ),
+        (SAMPLES, "2      0.0.0.0 ", "2      10.1.1.9"),
+        (ADDRESSES6, "\nDefault", "VLAN 1700   fe80::1                linklayer\n\nDefault"),
         (GVRP, "Disabled", "Enabled"),
         (DOT1X, "802.1x is disabled", "802.1x is enabled"),
         (
@@ -303,7 +322,7 @@ fn the_law_holds_for_the_busy_switch() {
     let dirty = read.values().filter(|reading| matches!(reading, BypassReading::Dirty { .. })).count();
     assert_eq!(dirty, 5, "{read:?}");
     // Rows that stand in one place only.
-    let alone = ["1512 (Inactive)", "notReady", "10.9.1.5", "10.1.1.5", "    1         1700"];
+    let alone = ["1512 (Inactive)", "notReady", "10.9.1.5", "10.1.1.5", "VLAN 1700", "    1         1700"];
     holds(Law { pagers: MANNER.pagers, alone: &alone }, normalise, &busy);
 }
 
@@ -319,6 +338,25 @@ fn a_mirror_is_a_row_of_two_ports() {
     }
     // Whatever the state of its link.
     assert_eq!(with("gi1/0/1  gi1/0/9  RX  active"), with("gi1/0/1  gi1/0/9  RX  notReady"));
+}
+
+/// What is neither sampled nor disabled, and an address that is in no VLAN, are no proof.
+#[test]
+fn odd_samples_and_addresses_are_not_read() {
+    for (command, from, to, class) in [
+        (SAMPLES, "Receivers", "Receivers (8)", BypassClass::Mirror),
+        (SAMPLES, "Interfaces", "", BypassClass::Mirror),
+        (SAMPLES, "2      0.0.0.0", "2      collector", BypassClass::Mirror),
+        (SAMPLES, "gi1/0/1   Disabled", "ch1       1/2048  ", BypassClass::Mirror),
+        (SAMPLES, "Receivers", "sFlow is enabled\nReceivers", BypassClass::Mirror),
+        (ADDRESSES6, "VLAN 1 ", "tunnel1", BypassClass::Routing),
+        (ADDRESSES6, "Interface   IP addresses", "Port        IP addresses", BypassClass::Routing),
+        (ADDRESSES6, "Interface ", "IPv6 is on\nInterface ", BypassClass::Routing),
+    ] {
+        let observed = normalise(&with(command, |text| text.replacen(from, to, 1))).unwrap();
+        let reading = &observed.bypasses[&class];
+        assert!(matches!(reading, BypassReading::NotRead { .. }), "{command} {to:?}: {reading:?}");
+    }
 }
 
 #[test]
@@ -352,7 +390,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(
-        at in 0usize..8,
+        at in 0usize..COMMANDS.len(),
         cut in 0usize..8000,
         noise in prop::collection::vec(any::<u8>(), 0..60),
     ) {
