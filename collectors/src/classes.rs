@@ -39,7 +39,13 @@ impl Classes {
             .into_iter()
             .map(|class| {
                 let reading = match (self.dirty.remove(&class), self.unread.remove(&class)) {
-                    (Some((vlans, told)), _) => BypassReading::Dirty { vlans, detail: sentence(&told) },
+                    (Some((vlans, told)), None) => BypassReading::Dirty { vlans, detail: sentence(&told) },
+                    // What was not read may concern any other VLAN, and a class that is dirty for some is clean for
+                    // the rest.
+                    (Some((_, told)), Some(why)) => BypassReading::Dirty {
+                        vlans: VlanSet::all(),
+                        detail: format!("{}; besides, not read: {}", sentence(&told), sentence(&why)),
+                    },
                     (None, Some(why)) => BypassReading::NotRead { why: sentence(&why) },
                     (None, None) if self.read.contains(&class) => BypassReading::Clean,
                     (None, None) => BypassReading::NotRead { why: "this reader does not read it".into() },
@@ -56,4 +62,27 @@ fn sentence(told: &BTreeSet<String>) -> String {
         text += &format!("; and {} more", told.len() - MAX_TOLD);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isoledger_core::VlanId;
+
+    #[test]
+    fn what_was_not_read_is_not_clean_beside_what_was_found() {
+        let one = VlanId::new(7).map(VlanSet::one).unwrap();
+        for (unread, expected) in [(false, one.clone()), (true, VlanSet::all())] {
+            let mut classes = Classes::default();
+            classes.read(BypassClass::Routing);
+            classes.dirty(BypassClass::Routing, &one, "Vlan 7 routes");
+            if unread {
+                classes.unread(BypassClass::Routing, "the rest was refused");
+            }
+            let reading = classes.finish().remove(&BypassClass::Routing);
+            let Some(BypassReading::Dirty { vlans, detail }) = reading else { panic!("{reading:?}") };
+            assert_eq!(vlans, expected);
+            assert_eq!(detail.contains("refused"), unread, "{detail}");
+        }
+    }
 }

@@ -17,17 +17,18 @@
 use crate::classes::Classes;
 use crate::dialect::{Dialect, Reach, WebSettings};
 use crate::net::web::{Gathering, Request, SWITCH_MANNERS, Web, refusal};
-use crate::net::xml::{self, children, flag, is, leaf, only};
+use crate::net::xml::{self, children, flag, is, leaf, only, turns_something_on};
 use crate::{Clock, Evidence, Exchange, Pending, Reading, SourceError, SwitchReader};
 use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState, Reader, Window};
 use isoledger_core::{VlanId, VlanSet};
+use roxmltree::Node;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// The dialect's name.
 pub const DIALECT: &str = "dell-os9";
 /// The parser's version; moves when the same evidence may read differently.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a show command is sent to, by POST.
 pub const CLI: &str = "/api/running/dell/_operations/cli";
@@ -108,7 +109,7 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     ),
     (
         BypassClass::DoubleTagging,
-        "Read by `show interfaces switchport`. Dirty, for these VLANs: a port carries some as a VLAN-stack trunk (`M`). \
+        "Read by `show interfaces switchport`. Dirty, for every VLAN: a port carries some as a VLAN-stack trunk (`M`). \
          Not read otherwise: how VLAN-stack access ports are listed is not known to this reader.",
     ),
 ];
@@ -258,7 +259,7 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
         record.1.judge(record.0, &mut classes);
     }
     let routes = answers.texts(ROUTES);
-    shutdown(&answers, &routes, &mut observed);
+    settings(&answers, &routes, &mut observed, &mut classes);
     bundles(&mut observed);
     // What either answer shows is there; only what neither shows is not.
     classes.read(BypassClass::Routing);
@@ -683,8 +684,15 @@ fn interface_asked(asked: &str) -> Option<String> {
     from_url(asked.strip_prefix("GET ")?.strip_prefix(before)?.strip_suffix(after)?)
 }
 
-/// Adds what was read of `shutdown`. A port counts as down only when nothing speaks against it.
-fn shutdown(answers: &Answers<'_>, routes: &[Result<String, String>; 2], observed: &mut Observed) {
+/// Adds what was read of `shutdown`. A port counts as down only when nothing speaks against it. One that is at layer 2 by
+/// its settings and has no record is unreadable.
+fn settings(
+    answers: &Answers<'_>,
+    routes: &[Result<String, String>; 2],
+    observed: &mut Observed,
+    classes: &mut Classes,
+) {
+    let mut switched = BTreeSet::new();
     let mut down: BTreeMap<String, Option<bool>> = BTreeMap::new();
     for exchange in answers.exchanges.iter().filter(|x| x.status == Some(200)) {
         let one = interface_asked(&exchange.asked);
@@ -701,6 +709,10 @@ fn shutdown(answers: &Answers<'_>, routes: &[Result<String, String>; 2], observe
                 (None, Some(Some(named))) => named,
                 _ => continue,
             };
+            let layer2 = |c: Node<'_, '_>| is(c, "switchport") || is(c, "portmode");
+            if children(interface).any(|c| layer2(c) && turns_something_on(c)) {
+                switched.insert(port.clone());
+            }
             let said =
                 children(interface).filter(|c| is(*c, "shutdown")).map(|c| flag(c).ok()).collect::<Vec<_>>();
             let said = match said.as_slice() {
@@ -718,6 +730,12 @@ fn shutdown(answers: &Answers<'_>, routes: &[Result<String, String>; 2], observe
         match observed.ports.get_mut(&port) {
             Some(PortReading::Read(state)) => state.admin_down = said,
             Some(PortReading::Unreadable { .. }) => {}
+            None if switched.contains(&port) => {
+                let why =
+                    format!("it is a switchport by its settings and has no record in show {SWITCHPORT}");
+                classes.unread(BypassClass::Dynamic, format!("{port} is unreadable"));
+                observed.ports.insert(port, PortReading::Unreadable { might_carry: VlanSet::all(), why });
+            }
             // Configured and in no VLAN: at layer 3, or a member of a bundle.
             None => {
                 let state = PortState { admin_down: said, ..PortState::default() };
@@ -810,20 +828,41 @@ fn routing(routes: Result<String, String>, routes6: Result<String, String>, clas
         Err(why) => classes.unread(class, why),
         Ok(None) => classes.unread(class, format!("show {ROUTES6}: the answer may be cut off")),
         Ok(Some(lines)) => {
-            // How the lines go on differs between releases; that one is about a VLAN does not.
-            for line in lines {
-                let mut words = line.split_whitespace();
-                if words
-                    .next()
-                    .is_some_and(|w| w.eq_ignore_ascii_case("vlan") || w.eq_ignore_ascii_case("vl"))
-                {
-                    let vlans = words.next().and_then(VlanId::parse).map_or_else(VlanSet::all, VlanSet::one);
+            for line in lines.iter().filter(|l| !l.trim().is_empty()) {
+                let lower = line.trim().to_ascii_lowercase();
+                if let Some(id) = vlan_row(&lower) {
+                    let vlans = VlanId::parse(id).map_or_else(VlanSet::all, VlanSet::one);
                     classes.dirty(class, &vlans, format!("{} has an IPv6 address", cut(line.trim())));
+                } else if !is_no_vlan(&lower) && !squeezed(&lower).ends_with(&squeezed(ROUTES6)) {
+                    classes.unread(class, format!("show {ROUTES6}: found {:?}", cut(line)));
                 }
             }
         }
     }
 }
+
+/// What stands behind `vlan` or `vl` in a row about a VLAN interface, with a space between or without.
+fn vlan_row(lower: &str) -> Option<&str> {
+    let rest = lower.strip_prefix("vlan").or_else(|| lower.strip_prefix("vl"))?;
+    let apart = rest.starts_with(|c: char| c.is_whitespace() || c.is_ascii_digit());
+    apart.then(|| rest.split_whitespace().next().unwrap_or_default())
+}
+
+/// Whether a row of [`ROUTES6`] is about an interface that is no VLAN's, or an address of the interface above it.
+fn is_no_vlan(lower: &str) -> bool {
+    let first = lower.split_whitespace().next().unwrap_or_default();
+    let address = first.split('/').next().unwrap_or_default();
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return true;
+    }
+    let (kind, rest) = lower.split_at(lower.find(|c: char| c.is_ascii_digit()).unwrap_or(lower.len()));
+    let kind = kind.trim_end();
+    let known = TYPES.iter().flat_map(|(printed, _, short)| [*printed, *short]);
+    !rest.is_empty() && known.chain(OTHERS).any(|k| k.eq_ignore_ascii_case(kind))
+}
+
+/// Interfaces that are neither ports nor VLANs'.
+const OTHERS: [&str; 6] = ["ManagementEthernet", "Ma", "Loopback", "Lo", "Tunnel", "Tu"];
 
 fn mirrors(
     sessions: Result<String, String>,

@@ -31,7 +31,7 @@ use std::time::Instant;
 /// The dialect's name.
 pub const DIALECT: &str = "brocade-vdx";
 /// The parser's version; moves when the same evidence may read differently.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The names of the interfaces of every type, for comparison with the lists by type.
 pub const INTERFACES: &str = "/rest/config/running/interface";
@@ -109,7 +109,8 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
         BypassClass::Mirror,
         "Read from `monitor` and the interfaces. Dirty, for every VLAN: there is a session, or an interface has \
          `sflow` configured, since samples hold the beginnings of frames. Dirty, for its VLANs: a trunk carries an \
-         RSPAN VLAN, or a VLAN is one. Not read: `monitor` was not served or not understood. Clean otherwise.",
+         RSPAN VLAN, or a VLAN is one. Not read: `monitor` or the list of all interfaces was not served or not \
+         understood, or an interface was not read. Clean otherwise.",
     ),
     (
         BypassClass::IngressFiltering,
@@ -124,21 +125,22 @@ pub const BYPASS_TABLE: [(BypassClass, &str); 9] = [
     (
         BypassClass::Translation,
         "Read from `overlay-gateway` and the interfaces. Dirty, for every VLAN: there is an overlay gateway, or a port \
-         classifies by C-tag. Not read: `overlay-gateway` was not served or not understood, or an interface has an \
-         element this reader does not know. Clean otherwise.",
+         classifies by C-tag. Not read: `overlay-gateway` or the list of all interfaces was not served or not \
+         understood, or an interface was not read or has an element this reader does not know. Clean otherwise.",
     ),
     (
         BypassClass::Classification,
         "Read from the interfaces. Dirty, for every VLAN: a port assigns VLANs by MAC address, or has a VLAN classifier \
-         group. Not read: an interface has an element this reader does not know. Clean otherwise.",
+         group. Not read: the list of all interfaces was not served, or an interface was not read or has an element this \
+         reader does not know. Clean otherwise.",
     ),
     (
         BypassClass::Dynamic,
         "Read from the interfaces. Dirty, for every VLAN: a port has `dot1x` configured. Dirty, for the VLANs of all \
          profiles: a port takes its VLANs from port profiles, by the MAC addresses it learns. Not read: a port that is \
          not shut down may become an inter-switch link (`fabric isl enable`), which carries every VLAN, and whether it \
-         is one is not in the configuration; or an interface has an element this reader does not know. Clean \
-         otherwise.",
+         is one is not in the configuration; the list of all interfaces was not served; or an interface was not read or \
+         has an element this reader does not know. Clean otherwise.",
     ),
     (BypassClass::DoubleTagging, "Not read: the configuration does not say what becomes of a second tag."),
 ];
@@ -254,6 +256,10 @@ impl SwitchReader for Vdx {
     }
 }
 
+/// The classes that any interface may make dirty.
+const BY_INTERFACE: [BypassClass; 4] =
+    [BypassClass::Mirror, BypassClass::Translation, BypassClass::Classification, BypassClass::Dynamic];
+
 /// What a switch did, from the evidence of one reading of it. Pure.
 ///
 /// Fails when the switch did not answer or refused us, or when no list of interfaces was served.
@@ -297,9 +303,18 @@ pub fn normalise(evidence: &Evidence) -> Result<Observed, SourceError> {
         for mark in marks.flat_map(|p| &p.marks) {
             mark.judge(port, profiles.as_ref(), &mut classes);
         }
+        if !views.one.ports.contains_key(port) && !views.other.ports.contains_key(port) {
+            for class in BY_INTERFACE {
+                classes.unread(class, format!("{port} was not read"));
+            }
+        }
         observed.ports.insert(port.clone(), reading(parsed, profiles.as_ref()));
     }
     bundles(&mut observed);
+    // Without the list of everything nobody knows what there is besides the types that were asked for.
+    for class in BY_INTERFACE.into_iter().chain([BypassClass::Routing]).filter(|_| views.index.is_none()) {
+        classes.unread(class, format!("{INTERFACES} was not read: there may be interfaces of other types"));
+    }
     if let Some(gathered) = &views.index {
         for (id, what) in &gathered.rspan {
             classes.dirty(BypassClass::Mirror, &VlanSet::one(*id), what);
@@ -752,6 +767,9 @@ fn vlans(switchport: Node<'_, '_>, marks: &mut BTreeSet<Mark>) -> Result<(Option
     };
     let access = only(switchport, "access")?;
     let trunk = only(switchport, "trunk")?;
+    if mode.is_none() && trunk.is_some_and(says_something) {
+        return Err("it has settings of a trunk and no mode".into());
+    }
     match mode.as_deref() {
         // A switchport of which nothing else is said is an access port of VLAN 1.
         None | Some("access") => {

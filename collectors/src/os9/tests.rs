@@ -205,6 +205,15 @@ fn what_makes_a_class_dirty_or_unread() {
         (ROUTES, "% Error: Invalid input\nsw#".into(), BypassClass::Routing, "unread"),
         (ROUTES6, "Vlan 7  [up/up]\n  fe80::1\nsw#".into(), BypassClass::Routing, "7"),
         (ROUTES6, "Vl 7  [up/up]\nsw#".into(), BypassClass::Routing, "7"),
+        (ROUTES6, "Vlan7  [up/up]\nsw#".into(), BypassClass::Routing, "7"),
+        (
+            ROUTES6,
+            "Loopback 0 [up/up]\n 2001:db8::1/64\nGigabitEthernet 1/3 [up/up]\nsw#".into(),
+            BypassClass::Routing,
+            "clean",
+        ),
+        (ROUTES6, "V-lan 7 [up/up]\nsw#".into(), BypassClass::Routing, "unread"),
+        (ROUTES6, "--More--\nsw#".into(), BypassClass::Routing, "unread"),
         (ROUTES6, "% Error\nsw#".into(), BypassClass::Routing, "unread"),
         (ROUTES6, String::new(), BypassClass::Routing, "unread"),
         (
@@ -232,7 +241,8 @@ fn what_makes_a_class_dirty_or_unread() {
         assert_eq!(class(&with(command, &text), what), expected, "{text}");
     }
     let stacked = one("802.1QTagged: True\nVlan membership:\nQ       Vlans\nM       60-61\n");
-    assert_eq!(class(&stacked, BypassClass::DoubleTagging), "60-61");
+    // How access ports of a stack are listed is not known, so it may be any VLAN.
+    assert_eq!(class(&stacked, BypassClass::DoubleTagging), "all");
     let plain = one("802.1QTagged: True\nVlan membership:\nQ       Vlans\nT       60-61\n");
     assert_eq!(
         (class(&plain, BypassClass::Dynamic), class(&plain, BypassClass::DoubleTagging)),
@@ -240,6 +250,29 @@ fn what_makes_a_class_dirty_or_unread() {
     );
     let odd = one("802.1QTagged: True\nVlan membership:\nQ       Vlans\nZ       60-61\n");
     assert_eq!(class(&odd, BypassClass::Dynamic), "unread");
+}
+
+/// A port that both listings lost carries something all the same where its settings say that it switches.
+#[test]
+fn a_switchport_without_a_record_is_unreadable() {
+    for (more, expected) in [
+        ("<switchport>true</switchport>", "?"),
+        ("<portmode><hybrid>true</hybrid></portmode>", "?"),
+        ("<switchport>false</switchport>", "nothing"),
+        ("", "nothing"),
+    ] {
+        let mut exchanges = garden();
+        let settings = exchanges.iter_mut().find(|x| x.asked.starts_with("GET")).unwrap();
+        settings.answer = format!(
+            "<interfaces><interface><name>gige-1-40</name><shutdown>false</shutdown>{more}</interface></interfaces>"
+        )
+        .into_bytes();
+        let observed = read(exchanges);
+        let found = shown(&observed, "GigabitEthernet 1/40");
+        assert!(found.starts_with(expected), "{more}: {found}");
+        let dynamic = class(&observed, BypassClass::Dynamic);
+        assert_eq!(dynamic, if expected == "?" { "all" } else { "213-216" }, "{more}");
+    }
 }
 
 #[test]
