@@ -41,8 +41,10 @@ static RULES: &[Rule] = &[
     privileged("show vlan", Verb::Show(vlan)),
     privileged("show vlan id <number>", Verb::Show(vlan)),
     privileged("show monitor session <number>", Verb::Show(monitor)),
+    privileged("show sflow <number> destination", Verb::Show(sflow)),
     privileged("show ip interface", Verb::Show(ip_interface)),
     privileged("show ip interface vlan <number>", Verb::Show(ip_interface)),
+    privileged("show ipv6 interface", Verb::Show(ipv6_interface)),
     privileged("show gvrp configuration", Verb::Show(gvrp)),
     privileged("show mvrp summary", Verb::Show(mvrp)),
     privileged("show dot1x", Verb::Show(dot1x)),
@@ -430,7 +432,7 @@ fn ip_interface(hardware: &Hardware, arguments: &[String]) -> String {
         );
     }
     for (vlan, is) in hardware.config().vlans.iter().filter(|(v, _)| wanted.is_none_or(|w| w == **v)) {
-        let Some(ip) = &is.ip else { continue };
+        let Some(ip) = is.ip.as_ref().filter(|ip| !ip.contains(':')) else { continue };
         let (address, length) = ip.split_once('/').unwrap_or((ip, "24"));
         let bits: u32 = length.parse().unwrap_or(24);
         let mask = std::net::Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0));
@@ -443,6 +445,40 @@ fn ip_interface(hardware: &Hardware, arguments: &[String]) -> String {
     }
     text.push('\n');
     text
+}
+
+fn ipv6_interface(hardware: &Hardware, _: &[String]) -> String {
+    let mut text = String::from(
+        "\n           Oper.\nInterface  Mode      IPv6 Address/Length\n\
+         ---------- --------  ---------------------------------\n",
+    );
+    for (vlan, is) in &hardware.config().vlans {
+        let Some(ip) = is.ip.as_ref().filter(|ip| ip.contains(':')) else { continue };
+        let _ = writeln!(text, "{:<10} Enabled   FE80::{vlan}/128", format!("Vl{vlan}"));
+        let _ = writeln!(text, "{:21}{}", "", ip.to_ascii_uppercase());
+    }
+    text.push('\n');
+    text
+}
+
+/// The first of the eight receivers is used where samples are sent.
+fn sflow(hardware: &Hardware, arguments: &[String]) -> String {
+    let index: u16 = arguments.first().and_then(|n| n.parse().ok()).unwrap_or_default();
+    if !(1..=8).contains(&index) {
+        return "\nInvalid receiver index.\n\n".into();
+    }
+    let on = index == 1 && hardware.config().sflow;
+    let (owner, address) = if on { ("lab", "192.0.2.9") } else { ("", "0.0.0.0") };
+    format!(
+        "\nReceiver Index................................. {index}\n\
+         Owner String................................... {owner}\n\
+         Time out....................................... 0\n\
+         IP Address:.................................... {address}\n\
+         Address Type................................... 1\n\
+         Port........................................... 6343\n\
+         Datagram Version............................... 5\n\
+         Maximum Datagram Size.......................... 1400\n\n"
+    )
 }
 
 fn gvrp(hardware: &Hardware, _: &[String]) -> String {

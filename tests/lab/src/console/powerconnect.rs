@@ -39,7 +39,9 @@ static RULES: &[Rule] = &[
     privileged("show interfaces description", Verb::Show(description)),
     privileged("show interfaces port-channel", Verb::Show(port_channel)),
     privileged("show ports monitor", Verb::Show(ports_monitor)),
+    privileged("show sflow configuration", Verb::Show(sflow)),
     privileged("show ip interface", Verb::Show(ip_interface)),
+    privileged("show ipv6 interface", Verb::Show(ipv6_interface)),
     privileged("show vlan", Verb::Show(vlan)),
     privileged("show vlan tag <number>", Verb::Show(vlan)),
     privileged("show gvrp configuration", Verb::Show(gvrp)),
@@ -337,13 +339,54 @@ fn ip_interface(hardware: &Hardware, _: &[String]) -> String {
          ------------------- ---------- -------- ----------- ----------- ----------- \n",
     );
     for (vlan, is) in &hardware.config().vlans {
-        if let Some(ip) = &is.ip {
+        if let Some(ip) = is.ip.as_ref().filter(|ip| !ip.contains(':')) {
             let _ = writeln!(
                 text,
                 "{ip:<19} {:<10} Static   disable     No          Valid       ",
                 format!("vlan {vlan}")
             );
         }
+    }
+    text
+}
+
+fn ipv6_interface(hardware: &Hardware, _: &[String]) -> String {
+    let mut text = String::from(
+        "\nInterface   IP addresses                                Type\n\
+         ----------- ------------------------------------------- ------------\n",
+    );
+    for (vlan, is) in &hardware.config().vlans {
+        let Some(ip) = is.ip.as_ref().filter(|ip| ip.contains(':')) else { continue };
+        let name = format!("VLAN {vlan}");
+        let _ = writeln!(text, "{name:<11} {ip:<43} manual");
+        let _ = writeln!(text, "{name:<11} {:<43} linklayer", format!("fe80::{vlan}"));
+    }
+    text.push_str(
+        "\nDefault Gateway IP address               Type       Interface   State\n\
+         ---------------------------------------- ---------- ----------- -----------\n",
+    );
+    text
+}
+
+/// Where samples are sent, they are those of the first port.
+fn sflow(hardware: &Hardware, _: &[String]) -> String {
+    let on = hardware.config().sflow;
+    let mut text = String::from(
+        "\nReceivers\n\nIndex  IP Address                               Port   Max Datagram Size\n\
+         -----  ---------------------------------------- -----  -----------------\n",
+    );
+    for index in 1..=8 {
+        let address = if on && index == 1 { "192.0.2.9" } else { "0.0.0.0" };
+        let _ = writeln!(text, "{index:<6} {address:<40} 6343   1400");
+    }
+    text.push_str(
+        "\nInterfaces\n\nInter-    Flow       Counters   Max Header  Flow Collector  Counters Collector\n\
+         face      Sampling   Sampling   Size        Index           Index\n\
+         --------- ---------- ---------- ----------- --------------- ------------------\n",
+    );
+    for (n, port) in hardware.config().ports.iter().filter(|p| !p.is_aggregate).enumerate() {
+        let (rate, index) = if on && n == 0 { ("1/2048", 1) } else { ("Disabled", 0) };
+        let _ = writeln!(text, "{:<9} {rate:<10} Disabled   128         {index:<15} 0", port.name);
     }
     text
 }
