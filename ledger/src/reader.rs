@@ -43,6 +43,8 @@ pub struct LogReader {
     /// Checkpoints by size; the newest note for that size.
     cosigned: BTreeMap<u64, Position>,
     archived: Option<Vec<u8>>,
+    // The published note as it was before the journal was read. The file may be ahead of that by now.
+    seen: Option<Vec<u8>>,
     head: Head,
     time: Timestamp,
     /// The block read last: tiles, signatures and entries of one are mostly asked for in a row.
@@ -83,6 +85,7 @@ impl LogReader {
             sorted: 0,
             cosigned: BTreeMap::new(),
             archived: None,
+            seen: None,
             head: Head::EMPTY,
             time: Timestamp::default(),
             recent: Mutex::new(None),
@@ -97,7 +100,9 @@ impl LogReader {
 
     /// Reads on to the newest batch that is whole. After an error the reader must not be used again.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
-        // The mark first: the journal is always ahead of it, so a journal that then ends before it has lost bytes.
+        // Before the journal, which has every entry that a note speaks of before that is published.
+        self.seen = self.note().or(self.seen.take());
+        // Then the mark: the journal is always ahead of it, so a journal that then ends before it has lost bytes.
         let mark = HighWater::read(&self.disk, &layout::high_water(&self.dir))?;
         loop {
             if self.cursor.position().frame == mark.frames {
@@ -128,6 +133,21 @@ impl LogReader {
             self.sorted = self.contents.len();
         }
         Ok(())
+    }
+
+    /// The published note. The writer may be at the file just now, so it counts once it is read twice alike.
+    fn note(&self) -> Option<Vec<u8>> {
+        let path = layout::checkpoint(&self.dir);
+        let look = || layout::read_small(&self.disk, &path, crate::batch::MAX_NOTE).ok();
+        let mut last = look();
+        for _ in 0..3 {
+            let again = look();
+            if again == last {
+                return again;
+            }
+            last = again;
+        }
+        last
     }
 
     fn check_mark(&self, mark: Mark) -> Result<(), ReadError> {
@@ -333,6 +353,7 @@ impl ReadLog for LogReader {
         let look = || layout::read_small(&self.disk, &path, crate::batch::MAX_NOTE).ok();
         let file = (0..3).find_map(|_| look().and_then(|note| self.believed(&note)));
         let archived = self.archived.as_ref().and_then(|note| self.believed(note));
+        let seen = self.seen.as_ref().and_then(|note| self.believed(note));
         // Of one size, the one that the key in force has signed, which at a rotation only the later one has; then the one
         // that more have signed.
         let weight = |c: &SignedCheckpoint| {
@@ -341,7 +362,7 @@ impl ReadLog for LogReader {
             (size, in_force, c.as_bytes().iter().filter(|b| **b == b'\n').count())
         };
         let newest = [archived, file].into_iter().flatten();
-        let Some(checkpoint) = newest.max_by_key(weight) else {
+        let Some(checkpoint) = newest.max_by_key(weight).or(seen) else {
             return Err(ReadError::NoCheckpoint { path: self.dir.clone() });
         };
         let head = Head { size: checkpoint.unverified().size, root: checkpoint.unverified().root };
