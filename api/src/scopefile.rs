@@ -157,6 +157,15 @@ fn parse(path: &Path, text: &str, domain: &str, configured: &BTreeSet<String>) -
                 "{what} {switch:?} {port:?}: there is no switch {switch:?} in this scope"
             )));
         }
+        // Such a switch names its ports in lower case, so this one would never be found.
+        if file.switches.get(switch).is_some_and(|s| s.ignore_case)
+            && port.contains(|c: char| c.is_ascii_uppercase())
+        {
+            return Err(bad(format!(
+                "{what} {switch:?} {port:?}: the ports of a switch with ignore-case are written in lower case, {:?}",
+                port.to_ascii_lowercase()
+            )));
+        }
         let id = PortId::new(switch, port);
         if let Some(other) = seen.insert(id.clone(), what) {
             return Err(bad(format!("port {id} is listed as {other} and again as {what}; once is allowed")));
@@ -281,6 +290,11 @@ mod tests {
                 "stands for both",
             ),
             ("kind = \"router\"", "kind = \"rooter\"", "unknown variant"),
+            (
+                "b = { switch = \"sw2\", port = \"t0\" }",
+                "b = { switch = \"sw2\", port = \"T0\" }",
+                "written in lower case, \"t0\"",
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let Failure(e) = read(&GOOD.replacen(from, to, 1)).unwrap_err();

@@ -2,6 +2,7 @@
 
 use crate::hardware;
 use crate::program::{self, Done, Process, Service};
+use isoledger_core::vlan::{VlanId, VlanSet};
 use isoledger_lab::{Lab, PortAt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +107,7 @@ impl Site {
         lab.read(|world| {
             let all: BTreeSet<u16> =
                 world.networks.iter().filter_map(|n| n.network_id.parse().ok()).collect();
-            let all = all.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+            let all = all.into_iter().filter_map(VlanId::new).collect::<VlanSet>().to_string();
             // The lab has the manager's names, a scope the switches' own.
             let own = |at: &PortAt| match world.hardware_port(&at.switch, &at.port) {
                 Ok((name, native)) => {

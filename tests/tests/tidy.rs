@@ -47,7 +47,7 @@ fn texts() -> Vec<(String, String)> {
             let path = entry.expect("an entry of it").path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             match name {
-                "target" | ".git" | "node_modules" => {}
+                "target" | ".git" | "node_modules" | "corpus" | "artifacts" => {}
                 _ if name.contains("proptest-regressions") => {}
                 _ if path.is_dir() => walk(&path, out),
                 _ => out.push(path),

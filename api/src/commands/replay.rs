@@ -7,7 +7,7 @@ use crate::failure::{Ending, Failure, fail};
 use crate::log::Log;
 use crate::render;
 use isoledger_collectors::Evidence;
-use isoledger_collectors::dialect;
+use isoledger_collectors::dialects;
 use isoledger_core::json::to_canonical;
 use isoledger_core::model::{Between, Declared, Observed, PortReading, PortState, Reader};
 use isoledger_ledger::renormalise::{Difference, Rereading, TodaysReaders, renormalise};
@@ -22,7 +22,7 @@ struct Today;
 
 impl TodaysReaders for Today {
     fn observed(&mut self, name: &str, evidence: &[u8]) -> Rereading {
-        let Some(known) = dialect::switch_dialect(name) else { return none_for(name) };
+        let Some(known) = dialects::switch_dialect(name) else { return none_for(name) };
         let state = Evidence::from_bytes(evidence).map_err(|e| e.to_string()).and_then(|evidence| {
             (known.normalise)(&evidence).map(|o| to_canonical(&o)).map_err(|e| e.to_string())
         });
@@ -30,7 +30,7 @@ impl TodaysReaders for Today {
     }
 
     fn declared(&mut self, name: &str, evidence: &[u8]) -> Rereading {
-        let Some(known) = dialect::manager_dialect(name) else { return none_for(name) };
+        let Some(known) = dialects::manager_dialect(name) else { return none_for(name) };
         let state = Evidence::from_bytes(evidence).map_err(|e| e.to_string()).and_then(|evidence| {
             (known.normalise)(&evidence).map(|d| to_canonical(&d)).map_err(|e| e.to_string())
         });
