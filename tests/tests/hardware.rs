@@ -223,7 +223,9 @@ async fn whatever_a_port_is_configured_to_do_is_read() {
         let name = bench.at(kind).hardware;
         bench.lab.edit(|world| {
             let hardware = world.hardware_mut(&name).unwrap();
-            CREATED.into_iter().for_each(|v| drop(hardware.add_vlan(v)));
+            for vlan in CREATED {
+                hardware.add_vlan(vlan);
+            }
         });
         let ports: Vec<String> = bench.lab.read(|world| {
             world.hardware(&name).unwrap().config().ports.iter().map(|p| p.name.clone()).collect()
@@ -361,7 +363,8 @@ async fn command_lines_of_every_manner_read_the_same() {
         let name = bench.at(kind).hardware;
         let good = whole(kind, bench.reading(kind).await);
         let usual = bench.lab.read(|world| world.console(&name).unwrap());
-        let manners: [(&str, fn(&mut isoledger_lab::Console)); 8] = [
+        type Change = fn(&mut isoledger_lab::Console);
+        let manners: [(&str, Change); 8] = [
             ("no pager", |c| c.page = None),
             ("a page of five lines", |c| c.page = Some(5)),
             ("a pager that cannot be turned off", |c| {

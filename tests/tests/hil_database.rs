@@ -666,9 +666,11 @@ async fn tls_is_verified() {
 /// The page shows the role as the code has it.
 #[test]
 fn the_roles_sql_is_in_the_manual() {
-    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md")).unwrap();
+    let manual =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/OPERATING.md")).unwrap();
     assert!(manual.contains(tables::ROLE), "docs/OPERATING.md must hold:\n{}", tables::ROLE);
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dialects/declared-file.md"));
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dialects/declared-file.md"));
     let example = include_str!("../../collectors/fixtures/declared-file/site.toml");
     assert!(page.unwrap().contains(example), "docs/dialects/declared-file.md must hold the example");
 }

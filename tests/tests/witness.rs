@@ -478,8 +478,7 @@ fn odd(answer: Vec<u8>) -> (String, Arc<Mutex<u32>>) {
             let Ok(mut stream) = stream else { return };
             let mut bytes = Vec::new();
             let mut chunk = [0; 4096];
-            loop {
-                let Ok(n @ 1..) = stream.read(&mut chunk) else { break };
+            while let Ok(n @ 1..) = stream.read(&mut chunk) {
                 bytes.extend_from_slice(&chunk[..n]);
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::http::{Request, Response, decode};
 use super::json::dumps;
+use crate::http::{Request, Response, decode};
 use crate::ovsdb::Uuid;
 use crate::world::{ActionKind, ApiError, ApiErrorKind, Network, Node, PortAt, Switch, SwitchKind, World};
 
