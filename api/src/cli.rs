@@ -246,7 +246,7 @@ pub(crate) enum Key {
     #[command(after_help = "Example:\n  isoledger key show")]
     Show,
     /// Print the log's keys as its own signed records, for tenants who pinned an older one: `isoverify --keys FILE`.
-    #[command(after_help = "Example:\n  isoledger key history > moc.keys")]
+    #[command(after_help = "Example:\n  isoledger key history")]
     History,
     /// Make the next key, which signs nothing yet, so that witnesses and tenants can be told of it before it does.
     #[command(after_help = "Example:\n  isoledger key prepare")]
