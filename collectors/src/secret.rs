@@ -147,6 +147,7 @@ mod tests {
         assert!(matches!(Secret::from_file(&path), Err(SecretError::Empty { .. })));
         std::fs::write(&path, vec![b'x'; 5000]).unwrap();
         let said = Secret::from_file(&path).unwrap_err().to_string();
-        assert!(said.contains("5000 bytes") && !said.contains("xx"), "{said}");
+        // The names of temporary files hold an x now and then, too.
+        assert!(said.contains("5000 bytes") && !said.contains("xxxxxxxx"), "{said}");
     }
 }
