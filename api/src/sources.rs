@@ -76,9 +76,12 @@ pub(crate) fn database(config: &Config, keys: &config::HilDatabase) -> Result<Hi
         (None, Some(name)) => Some(Secret::from_env(name)?),
         _ => return Err(bad(&"`password-file` and `password-env` exclude each other")),
     };
+    let server = address(config, &keys.server).map_err(|e| bad(&e.0))?;
+    let tls = keys.tls.as_ref().map(|t| tls(config, t)).transpose().map_err(|e| bad(&e.0))?;
+    tls_is_used(tls.as_ref(), [&server]).map_err(|e| bad(&e.0))?;
     let settings = hil_database::Settings {
-        server: address(config, &keys.server).map_err(|e| bad(&e.0))?,
-        tls: keys.tls.as_ref().map(|t| tls(config, t)).transpose().map_err(|e| bad(&e.0))?,
+        server,
+        tls,
         database: keys.database.clone(),
         user: keys.user.clone(),
         password,
@@ -91,6 +94,17 @@ fn address(config: &Config, text: &str) -> Result<Address, Failure> {
         Address::Unix(path) => Address::Unix(config.at(&path)),
         other => other,
     })
+}
+
+/// Refuses a table `tls` that no address asks for: whoever wrote it would take a plain connection for a verified one.
+fn tls_is_used<'a>(
+    tls: Option<&TlsFiles>,
+    addresses: impl IntoIterator<Item = &'a Address>,
+) -> Result<(), Failure> {
+    match tls.is_none() || addresses.into_iter().any(|at| matches!(at, Address::Tls { .. })) {
+        true => Ok(()),
+        false => fail("a table `tls` goes with an address that begins with ssl:, and there is none"),
+    }
 }
 
 fn tls(config: &Config, keys: &config::Tls) -> Result<TlsFiles, Failure> {
@@ -244,6 +258,32 @@ fn openvswitch(config: &Config, keys: &config::OpenVswitch) -> Result<Box<dyn Sw
     if target.is_some() && !used {
         return fail("a table `ssh` goes with ovsdb = \"ssh\" or flows = \"ssh\"");
     }
+    let addresses = [
+        if let OvsdbSource::Address(at) = &ovsdb { Some(at) } else { None },
+        if let Some(FlowSource::OpenFlow(at)) = &flows { Some(at) } else { None },
+    ];
+    tls_is_used(tls.as_ref(), addresses.into_iter().flatten())?;
     let settings = Settings { bridge: keys.bridge.clone(), ovsdb, tls, flows };
     Ok(Box::new(OpenVSwitch::new(settings).map_err(|e| Failure(e.to_string()))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_files_that_nothing_uses_are_refused() {
+        let files = TlsFiles { ca: "ca.pem".into(), client: None, server_name: None };
+        let at = |text: &str| text.parse::<Address>().unwrap();
+        for (tls, addresses, good) in [
+            (Some(&files), &["ssl:sw1:6641"][..], true),
+            (Some(&files), &["tcp:sw1:6641", "ssl:sw1:6653"], true),
+            (Some(&files), &["tcp:sw1:6641", "unix:/run/br0.mgmt"], false),
+            (Some(&files), &[], false),
+            (None, &["tcp:sw1:6641"], true),
+        ] {
+            let all: Vec<Address> = addresses.iter().map(|a| at(a)).collect();
+            assert_eq!(tls_is_used(tls, &all).is_ok(), good, "{addresses:?}");
+        }
+    }
 }
