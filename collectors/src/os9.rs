@@ -144,9 +144,15 @@ pub struct Os9 {
 }
 
 impl Os9 {
-    /// A reader with these settings, not yet connected. One command tells of all ports, so interface types are of no
-    /// use here.
+    /// A reader with these settings, not yet connected; they may name no interface types.
     pub fn new(settings: &WebSettings) -> Result<Os9, SourceError> {
+        // One answer lists the ports of every type. Whoever names some would believe the others left out.
+        if !settings.interface_types.is_empty() {
+            return Err(SourceError::unreadable(format!(
+                "found the interface types {:?}; this dialect reads the ports of every type, so leave them out",
+                settings.interface_types
+            )));
+        }
         Ok(Os9 { web: Web::new(&settings.web, SWITCH_MANNERS)? })
     }
 

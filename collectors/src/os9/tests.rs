@@ -615,3 +615,11 @@ fn the_page_has_the_table_of_the_code() {
         assert!(page.contains(&format!("`{sent}`")), "{sent}");
     }
 }
+
+#[test]
+fn interface_types_are_refused_where_all_are_read() {
+    let types = vec!["GigabitEthernet".to_owned()];
+    let some = WebSettings { interface_types: types, ..settings("http://127.0.0.1:8008") };
+    let said = Os9::new(&some).unwrap_err().sentence;
+    assert!(said.contains("GigabitEthernet") && said.contains("every type"), "{said}");
+}
