@@ -4,9 +4,9 @@
 //! configuration to the page's table, is made from that value.
 
 use crate::net::SshTarget;
-use crate::net::web::WebTarget;
-use crate::{Evidence, SourceError, SwitchReader};
-use isoledger_core::model::{BypassClass, Declared, Observed, Reader};
+use crate::net::web::{Web, WebTarget};
+use crate::{Clock, Evidence, Exchange, Reading, SourceError, SwitchReader};
+use isoledger_core::model::{BypassClass, Declared, Observed, Reader, Window};
 
 /// For each bypass class, when a switch is clean, dirty or not read, and why: the table of the dialect's page.
 pub type BypassTable = [(BypassClass, &'static str)];
@@ -64,6 +64,26 @@ impl Dialect {
     /// The name and version that a roster records.
     pub fn reader(&self) -> Reader {
         Reader { dialect: self.name.to_owned(), version: self.version }
+    }
+
+    /// One reading over HTTP: what `gather` brings from `web`, and what that means.
+    pub(crate) async fn read_web(
+        &self,
+        web: &Web,
+        clock: &dyn Clock,
+        gather: impl Future<Output = Vec<Exchange>>,
+    ) -> Reading<Observed> {
+        let (started, sent) = (clock.now(), web.sent());
+        let exchanges = gather.await;
+        let window = Window { started, ended: clock.now() };
+        let evidence = Evidence {
+            subject: web.base().to_owned(),
+            auth: web.auth(),
+            identity: web.identity(),
+            exchanges,
+        };
+        let outcome = (self.normalise)(&evidence);
+        Reading { window, reader: self.reader(), evidence, outcome, sent: web.sent() - sent }
     }
 }
 

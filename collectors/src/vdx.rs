@@ -22,7 +22,7 @@ use crate::net::xml::{
     self, children, flag, is, leaf, name, no_text, only, says_something, turns_something_on,
 };
 use crate::{Clock, Evidence, Exchange, Pending, Reading, SourceError, SwitchReader};
-use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState, Reader, Window};
+use isoledger_core::model::{Anomaly, BypassClass, Observed, PortReading, PortState, Reader};
 use isoledger_core::{VlanId, VlanSet};
 use roxmltree::Node;
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,20 +235,7 @@ impl SwitchReader for Vdx {
     }
 
     fn read<'a>(&'a mut self, clock: &'a dyn Clock, deadline: Instant) -> Pending<'a, Reading<Observed>> {
-        Box::pin(async move {
-            let started = clock.now();
-            let sent = self.web.sent();
-            let exchanges = self.gather(deadline).await;
-            let window = Window { started, ended: clock.now() };
-            let evidence = Evidence {
-                subject: self.web.base().to_owned(),
-                auth: self.web.auth(),
-                identity: self.web.identity(),
-                exchanges,
-            };
-            let outcome = normalise(&evidence);
-            Reading { window, reader: self.reader(), evidence, outcome, sent: self.web.sent() - sent }
-        })
+        Box::pin(VDX.read_web(&self.web, clock, self.gather(deadline)))
     }
 
     fn bypass_table(&self) -> &'static [(BypassClass, &'static str)] {
